@@ -1,0 +1,343 @@
+//! Multi-version memory: per key, the writes so far ordered by transaction, over the state before the block.
+//!
+//! ```text
+//! value at position j  =  bottom, then every write at a position below j in order
+//! bottom               =  value as of the commit frontier, or the base state where nothing was committed
+//! ```
+//!
+//! Positions below the frontier are folded into the bottom, and no incarnation below the frontier runs, so the bottom
+//! is always part of what a reader may see. A write that clears a shadow hides all older writes of the shadowed keys
+//! and their base value; it is found through the shadow's own cell when the key is resolved.
+//!
+//! What a reader gets while others write is a guess that validation judges (I1). What the committing worker gets is
+//! exact, because every lower transaction is folded and no higher one counts.
+
+use std::fmt;
+
+use crate::{
+    Base, CellId, Delta, Incarnation, Observation, Position, Program, TxIndex,
+    cell::{Cell, CellState, Reader, Version},
+    sync::{AtomicBool, AtomicU32, Ordering},
+    table::Table,
+};
+
+/// Everything known about the keys of one block while it is executed. Made by the caller, once per block.
+pub struct Memory<P: Program> {
+    table: Table<P::Key, Cell<P>>,
+    base: Box<dyn Base<P>>,
+    /// Whether any write ever cleared a shadow. Set with release before that write is visible; read with acquire.
+    clears: AtomicBool,
+    /// Position of the lowest uncommitted transaction. Written by the committing worker with release after the
+    /// transaction is folded; read with acquire by views, which learn from it that they have become the frontier.
+    frontier: AtomicU32,
+    /// Set when the run is over, so that attempts in flight end at their next read. A hint: relaxed.
+    stopped: AtomicBool,
+}
+
+/// One observation of an attempt.
+#[derive(Debug, Clone)]
+pub(crate) struct Read<P: Program> {
+    pub(crate) cell: CellId,
+    /// [`CellState::changes`] when the value was read.
+    pub(crate) seen: u32,
+    pub(crate) observation: P::Observation,
+}
+
+/// One write of an attempt.
+#[derive(Debug, Clone)]
+pub(crate) struct Write<P: Program> {
+    pub(crate) cell: CellId,
+    pub(crate) delta: P::Delta,
+}
+
+/// What became of one key that committed transactions wrote.
+#[derive(Debug)]
+pub struct Final<'a, P: Program> {
+    /// The key.
+    pub key: &'a P::Key,
+    /// Its value before the block; `None` where nobody needed to know it.
+    pub base: Option<&'a P::Value>,
+    /// Its value after the last committed transaction.
+    pub value: &'a P::Value,
+    /// Whether a committed write cleared what this key shadows.
+    pub cleared: bool,
+}
+
+/// Why a value could not be resolved.
+#[derive(Debug)]
+pub(crate) enum Unresolved<F> {
+    /// A lower transaction's aborted incarnation wrote there.
+    Estimate(TxIndex),
+    /// The base state failed.
+    Fault(F),
+}
+
+/// How a resolver treats estimates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Estimates {
+    /// As the value that was written: the best guess there is.
+    Take,
+    /// As a reason to wait for their writer.
+    Refuse,
+}
+
+impl<P: Program> Memory<P> {
+    /// An empty memory over `base`, sized for about `keys` keys.
+    pub fn new(base: impl Base<P> + 'static, keys: usize) -> Self {
+        Self {
+            table: Table::with_capacity(keys),
+            base: Box::new(base),
+            clears: AtomicBool::new(false),
+            frontier: AtomicU32::new(0),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn intern(&self, key: &P::Key) -> CellId {
+        self.table.intern(key)
+    }
+
+    /// The key that a cell stands for.
+    pub(crate) fn key(&self, cell: CellId) -> &P::Key {
+        self.table.key(cell)
+    }
+
+    pub(crate) fn frontier(&self) -> Position {
+        Position(self.frontier.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_frontier(&self, frontier: Position) {
+        self.frontier.store(frontier.0, Ordering::Release);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_stopped(&self, stopped: bool) {
+        self.stopped.store(stopped, Ordering::Relaxed);
+    }
+
+    /// Hands the value of a cell as of `position` to `with`, together with the count of its changes.
+    pub(crate) fn resolve<R>(
+        &self,
+        id: CellId,
+        position: Position,
+        estimates: Estimates,
+        with: impl FnOnce(&P::Value, u32) -> R,
+    ) -> Result<R, Unresolved<P::Fault>> {
+        let cell = self.table.cell(id);
+        let cleared = self.latest_clear(id, position);
+        if cleared.is_none() && !cell.written.load(Ordering::Acquire) {
+            return Ok(with(self.base_value(id, cell)?, 0));
+        }
+        let mut state = cell.state.lock();
+        let needs_base = cleared.is_none() && state.committed.is_none();
+        if needs_base && cell.base.get().is_none() {
+            drop(state);
+            self.base_value(id, cell)?;
+            state = cell.state.lock();
+        }
+        let visible = visible_versions(&state, position, cleared);
+        if estimates == Estimates::Refuse
+            && let Some(version) = state.versions[visible.clone()].iter().rev().find(|version| version.estimate)
+        {
+            return Err(Unresolved::Estimate(TxIndex(version.position.0 - 1)));
+        }
+        let hidden;
+        let bottom = match &state.committed {
+            Some((at, value)) if cleared.is_none_or(|clear| *at >= clear) => value,
+            _ if cleared.is_some() => {
+                hidden = P::hidden(self.key(id));
+                &hidden
+            }
+            _ => self.base_value(id, cell)?,
+        };
+        if visible.is_empty() {
+            return Ok(with(bottom, state.changes));
+        }
+        let mut value = bottom.clone();
+        state.versions[visible].iter().for_each(|version| version.delta.apply(&mut value));
+        Ok(with(&value, state.changes))
+    }
+
+    /// The base value, read now if nobody did before.
+    fn base_value<'a>(&'a self, id: CellId, cell: &'a Cell<P>) -> Result<&'a P::Value, Unresolved<P::Fault>> {
+        if let Some(value) = cell.base.get() {
+            return Ok(value);
+        }
+        let _fetching = cell.fetch.lock();
+        if let Some(value) = cell.base.get() {
+            return Ok(value);
+        }
+        let value = self.base.read(self.key(id)).map_err(Unresolved::Fault)?;
+        Ok(cell.base.get_or_init(|| value))
+    }
+
+    /// Position of the last write below `position` that hides older writes of this cell's key.
+    fn latest_clear(&self, id: CellId, position: Position) -> Option<Position> {
+        if !self.clears.load(Ordering::Acquire) {
+            return None;
+        }
+        let shadow = self.table.find(&P::shadow(self.key(id))?)?;
+        let state = self.table.cell(shadow).state.lock();
+        let speculative = state.versions.iter().rev().filter(|version| version.position < position);
+        let speculative = speculative.filter(|version| version.delta.clears_shadowed()).map(|version| version.position);
+        speculative.max().max(state.cleared)
+    }
+
+    /// Whether everything that an attempt relied upon holds as of `position`, and its steps fit.
+    pub(crate) fn validate(
+        &self,
+        position: Position,
+        reads: &[Read<P>],
+        writes: &[Write<P>],
+    ) -> Result<bool, Unresolved<P::Fault>> {
+        for read in reads {
+            if !self.resolve(read.cell, position, Estimates::Take, |value, _| read.observation.holds(value))? {
+                return Ok(false);
+            }
+        }
+        for write in writes.iter().filter(|write| write.delta.is_bounded()) {
+            if !self.resolve(write.cell, position, Estimates::Take, |value, _| write.delta.fits(value))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Notes who observed what, and tells whether an observation already fails. From here on, every write that may
+    /// make one fail names the transaction in its dirty list.
+    pub(crate) fn register(&self, position: Position, reads: &[Read<P>]) -> Result<bool, Unresolved<P::Fault>> {
+        let frontier = self.frontier();
+        let clears = self.clears.load(Ordering::Acquire);
+        let mut holds = true;
+        for read in reads {
+            let changed = {
+                let mut state = self.table.cell(read.cell).state.lock();
+                state.add_reader(Reader { position, fields: read.observation.fields() }, frontier);
+                state.changes != read.seen
+            };
+            if holds && (changed || clears) {
+                holds = self.resolve(read.cell, position, Estimates::Take, |value, _| read.observation.holds(value))?;
+            }
+        }
+        Ok(holds)
+    }
+
+    /// Makes an incarnation's writes visible to higher transactions and drops those of earlier incarnations (`before`:
+    /// the cells they wrote). Adds the transactions that may have to run again to `dirty`.
+    pub(crate) fn publish(
+        &self,
+        position: Position,
+        incarnation: Incarnation,
+        writes: &[Write<P>],
+        before: &[CellId],
+        dirty: &mut Vec<Position>,
+    ) {
+        for write in writes {
+            let cell = self.announce(write);
+            let version = Version { position, incarnation, estimate: false, delta: write.delta.clone() };
+            cell.state.lock().publish(version, dirty);
+        }
+        self.retract(position, incarnation, before, dirty);
+    }
+
+    /// Drops what incarnations before `incarnation` wrote to `cells`.
+    pub(crate) fn retract(
+        &self,
+        position: Position,
+        incarnation: Incarnation,
+        cells: &[CellId],
+        dirty: &mut Vec<Position>,
+    ) {
+        for id in cells {
+            self.table.cell(*id).state.lock().retract(position, incarnation, dirty);
+        }
+    }
+
+    /// Marks the writes of an aborted incarnation, so that readers wait for its successor.
+    pub(crate) fn mark_estimates(&self, position: Position, cells: impl Iterator<Item = CellId>) {
+        for id in cells {
+            let mut state = self.table.cell(id).state.lock();
+            state.versions.iter_mut().filter(|version| version.position == position).for_each(|v| v.estimate = true);
+        }
+    }
+
+    /// Folds the writes of the lowest uncommitted transaction into the committed values. `published` tells that higher
+    /// transactions could see these very writes before; if not, those who missed them are added to `dirty`.
+    pub(crate) fn fold(
+        &self,
+        position: Position,
+        writes: &[Write<P>],
+        published: bool,
+        dirty: &mut Vec<Position>,
+    ) -> Result<(), Unresolved<P::Fault>> {
+        for write in writes {
+            let mut value = self.resolve(write.cell, position, Estimates::Take, |value, _| value.clone())?;
+            write.delta.apply(&mut value);
+            let cell = self.announce(write);
+            let mut state = cell.state.lock();
+            state.versions.retain(|version| version.position != position);
+            // A key may be written more than once by one transaction: the steps of the second start from the first.
+            state.committed = Some((position, value));
+            if write.delta.clears_shadowed() {
+                state.cleared = Some(position);
+            }
+            if !published {
+                state.changes += 1;
+                state.collect_dirty(position, write.delta.fields(), dirty);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the flags that readers look at before they take a lock.
+    fn announce(&self, write: &Write<P>) -> &Cell<P> {
+        let cell = self.table.cell(write.cell);
+        if !cell.written.load(Ordering::Relaxed) {
+            cell.written.store(true, Ordering::Release);
+        }
+        if write.delta.clears_shadowed() {
+            self.clears.store(true, Ordering::Release);
+        }
+        cell
+    }
+
+    /// Hands every key that committed transactions wrote to `with`, in no particular order.
+    pub fn for_each_committed(&self, mut with: impl FnMut(Final<'_, P>)) {
+        for (id, key, cell) in self.table.iter() {
+            if !cell.written.load(Ordering::Acquire) {
+                continue;
+            }
+            let cleared = self.latest_clear(id, Position(u32::MAX));
+            let state = cell.state.lock();
+            let Some((at, value)) = &state.committed else { continue };
+            let hidden;
+            let value = if cleared.is_some_and(|clear| *at < clear) {
+                hidden = P::hidden(key);
+                &hidden
+            } else {
+                value
+            };
+            with(Final { key, base: cell.base.get(), value, cleared: state.cleared.is_some() });
+        }
+    }
+}
+
+/// The versions that a reader at `position` sees on top of the bottom.
+fn visible_versions<P: Program>(
+    state: &CellState<P>,
+    position: Position,
+    cleared: Option<Position>,
+) -> std::ops::Range<usize> {
+    let end = state.versions.partition_point(|version| version.position < position);
+    let start = cleared.map_or(0, |clear| state.versions.partition_point(|version| version.position < clear));
+    start.min(end)..end
+}
+
+impl<P: Program> fmt::Debug for Memory<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("table", &self.table).field("frontier", &self.frontier).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,93 @@
+//! How a run is to be done. Nothing here changes a result (I3).
+
+use std::fmt;
+
+use crate::sync::{Arc, AtomicBool, Ordering};
+
+/// Options of one run.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// How the lowest uncommitted transaction is run.
+    pub frontier: Frontier,
+    /// In which order work is taken up.
+    pub schedule: Schedule,
+    /// Whether frontier runs record their observations, so that the hook gets to see them.
+    pub record: bool,
+    /// Cost that speculation may take, as a multiple of the summed weight of all transactions. A transaction that the
+    /// budget no longer covers waits for the frontier.
+    pub speculation_multiple: u32,
+    /// A list whose summed weight is below this runs on the calling thread alone.
+    pub inline_below: u64,
+    /// Most transactions ahead of the frontier that are speculated on, per worker.
+    pub window_per_worker: u32,
+    /// Ends the run early.
+    pub cancel: Option<CancelToken>,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            frontier: Frontier::Eager,
+            schedule: Schedule::Normal,
+            record: false,
+            speculation_multiple: 3,
+            inline_below: 0,
+            window_per_worker: 64,
+            cancel: None,
+        }
+    }
+}
+
+/// How the lowest uncommitted transaction is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frontier {
+    /// On committed state, by the worker that commits: its result is final.
+    Eager,
+    /// As an incarnation like any other, recorded and validated. Slower; for tests.
+    Never,
+}
+
+/// In which order work is taken up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schedule {
+    /// Low positions first.
+    Normal,
+    /// The worst order that still ends: every transaction runs once, high positions first and blind to all others,
+    /// before any write is published or any transaction committed. Whoever depends on another therefore runs at least
+    /// twice. From then on the seed decides. Implies [`Frontier::Never`].
+    Adversarial {
+        /// Decides among what could be done next.
+        seed: u64,
+    },
+}
+
+/// Ends a run from outside; takes effect at the next transaction.
+#[derive(Clone, Default)]
+pub struct CancelToken {
+    /// Set once by the caller, read by workers between tasks. Relaxed: it publishes nothing but itself.
+    cancelled: Arc<AtomicBool>,
+}
+
+impl CancelToken {
+    /// A token that is not cancelled.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks the runs that hold this token, or a clone of it, to end.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the end was asked for.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for CancelToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CancelToken").field(&self.is_cancelled()).finish()
+    }
+}

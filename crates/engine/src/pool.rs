@@ -1,0 +1,63 @@
+//! Where threads come from.
+
+use std::num::NonZeroUsize;
+
+use crate::sync::Arc;
+
+/// Runs workers on threads: the caller's pool, or one built once and kept. Never rayon's global pool silently.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    threads: NonZeroUsize,
+    pool: Option<Arc<rayon::ThreadPool>>,
+}
+
+impl Engine {
+    /// An engine of `threads` workers with a pool of its own: the thread that starts a run is one of them, so the pool
+    /// has one thread less. One worker needs no pool.
+    ///
+    /// # Errors
+    /// When the operating system gives no threads.
+    pub fn new(threads: NonZeroUsize) -> Result<Self, rayon::ThreadPoolBuildError> {
+        let helpers = threads.get() - 1;
+        let named = |index| format!("ropewalk-{}", index + 1);
+        let pool = match helpers {
+            0 => None,
+            _ => Some(Arc::new(rayon::ThreadPoolBuilder::new().num_threads(helpers).thread_name(named).build()?)),
+        };
+        Ok(Self { threads, pool })
+    }
+
+    /// An engine of `threads` workers on the caller's pool, plus the thread that starts a run. The pool may be busy or
+    /// smaller: a worker that has not started is never waited for.
+    #[must_use]
+    pub fn on_pool(threads: NonZeroUsize, pool: Arc<rayon::ThreadPool>) -> Self {
+        Self { threads, pool: Some(pool) }
+    }
+
+    /// Most workers that a run has.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads.get()
+    }
+
+    /// Runs `work` once per worker number below `workers`, number 0 on this thread, and returns when all have ended.
+    #[cfg(not(feature = "shuttle"))]
+    pub(crate) fn scatter(&self, workers: usize, work: impl Fn(usize) + Sync) {
+        let Some(pool) = self.pool.as_ref().filter(|_| workers > 1) else { return work(0) };
+        let work = &work;
+        pool.in_place_scope(|scope| {
+            (1..workers).for_each(|number| scope.spawn(move |_| work(number)));
+            work(0);
+        });
+    }
+
+    /// The same on shuttle's threads.
+    #[cfg(feature = "shuttle")]
+    pub(crate) fn scatter(&self, workers: usize, work: impl Fn(usize) + Sync) {
+        let work = &work;
+        shuttle::thread::scope(|scope| {
+            (1..workers).for_each(|number| drop(scope.spawn(move || work(number))));
+            work(0);
+        });
+    }
+}

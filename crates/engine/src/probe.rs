@@ -1,0 +1,84 @@
+//! What the engine tells about itself while it runs.
+//!
+//! The default probe has no size and no effect. Traces, metrics and the simulator's clock hang here; the engine itself
+//! knows no time.
+
+use crate::{Incarnation, TxIndex};
+
+/// One boundary between steps of one worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// An attempt begins.
+    Execute {
+        /// The transaction.
+        index: TxIndex,
+        /// The attempt.
+        incarnation: Incarnation,
+        /// Whether it is speculative, or runs on committed state.
+        speculative: bool,
+    },
+    /// An attempt has ended with a result.
+    Executed {
+        /// The transaction.
+        index: TxIndex,
+        /// The attempt.
+        incarnation: Incarnation,
+    },
+    /// A result was thrown away, or an attempt ended without one.
+    Aborted {
+        /// The transaction.
+        index: TxIndex,
+        /// The attempt.
+        incarnation: Incarnation,
+        /// Why.
+        cause: AbortCause,
+    },
+    /// A result is looked at again, because a lower transaction has written.
+    Validate {
+        /// The transaction.
+        index: TxIndex,
+    },
+    /// A transaction is about to be committed.
+    Commit {
+        /// The transaction.
+        index: TxIndex,
+    },
+    /// A transaction's effects are part of the committed state, or it was skipped.
+    Committed {
+        /// The transaction.
+        index: TxIndex,
+    },
+    /// The worker parks.
+    Wait,
+    /// The worker has been woken.
+    Wake,
+}
+
+/// Why an attempt came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AbortCause {
+    /// An observation no longer held.
+    Invalid,
+    /// It had read what an aborted incarnation of this transaction wrote.
+    Dependency(TxIndex),
+    /// The base state failed.
+    Fault,
+    /// The worker panicked.
+    Panic,
+    /// The run was over.
+    Stopped,
+}
+
+/// Hears of every step. Called on the worker's own thread, outside all locks.
+pub trait Probe: Sync {
+    /// `worker` has reached a boundary.
+    fn event(&self, worker: usize, event: Event) {
+        let _ = (worker, event);
+    }
+}
+
+/// Hears nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoProbe;
+
+impl Probe for NoProbe {}

@@ -1,0 +1,161 @@
+//! What a client of the engine defines: its program, and the three seams through which the engine runs it.
+//!
+//! ```text
+//!             Base                 read state before the block, once per key
+//!              |
+//!   View <- memory -> committed values
+//!    |
+//!  Worker                          one attempt of one transaction against a view
+//!    |
+//!  CommitHook                      in block order: admit, then keep, skip or stop
+//! ```
+//!
+//! A **key** names a group of fields that are stored and locked together (an account; a slot), a **location** is one
+//! field of it. A **delta** is what a transaction does to a key's value: it sets some fields and steps others, and
+//! steps commute. An **observation** is what a transaction learnt from a value, as a predicate: "nonce is 7", "balance
+//! is at least 10". Two transactions conflict only when the one's delta makes the other's observation false.
+
+use std::{error::Error, fmt::Debug, hash::Hash};
+
+use crate::{Effects, Interrupt, TxIndex, View};
+
+/// Bit set of the fields of a key's value; bit `n` is field `n`. What each bit means is the program's business.
+pub type Fields = u8;
+
+/// The types that a run is about.
+pub trait Program: Sized + Send + Sync + 'static {
+    /// Names a group of fields; compared exactly, never by hash alone.
+    type Key: Clone + Eq + Hash + Debug + Send + Sync;
+    /// All fields of one key.
+    type Value: Clone + Debug + Send + Sync;
+    /// What a transaction does to a value.
+    type Delta: Delta<Self::Value>;
+    /// What a transaction learnt from a value.
+    type Observation: Observation<Self::Value>;
+    /// One transaction, as its worker takes it.
+    type Transaction: Send + Sync;
+    /// What one attempt yields besides its write set. A failed transaction is an output too.
+    type Output: Send;
+    /// Why the base state could not be read.
+    type Fault: Error + Clone + Send + Sync;
+
+    /// The key whose [clearing](Delta::clears_shadowed) deltas hide older writes of `key`, and its base value.
+    fn shadow(key: &Self::Key) -> Option<Self::Key> {
+        let _ = key;
+        None
+    }
+
+    /// The value of a key whose older writes and base value are hidden.
+    ///
+    /// Called only for keys that have a shadow.
+    fn hidden(key: &Self::Key) -> Self::Value;
+
+    /// Upper bound of the cost of one attempt, in units of the program's choice; bounds speculation.
+    fn weight(transaction: &Self::Transaction) -> u64 {
+        let _ = transaction;
+        1
+    }
+
+    /// Cost that an attempt had, at most its [`weight`](Self::weight).
+    fn cost(output: &Self::Output) -> u64 {
+        let _ = output;
+        1
+    }
+
+    /// Transactions of one lane are known to depend on each other in order (same sender). A hint: it orders work.
+    fn lane(transaction: &Self::Transaction) -> Option<u64> {
+        let _ = transaction;
+        None
+    }
+}
+
+/// A change of one value: fields that are set, fields that are stepped.
+pub trait Delta<V>: Clone + Debug + PartialEq + Send + Sync {
+    /// Whether [`fits`](Self::fits) can be false at all.
+    fn is_bounded(&self) -> bool {
+        false
+    }
+
+    /// Whether the change can be made: a step may leave the range of its field.
+    fn fits(&self, value: &V) -> bool {
+        let _ = value;
+        true
+    }
+
+    /// Makes the change. A change that does not fit saturates; its transaction is not committed like that.
+    fn apply(&self, value: &mut V);
+
+    /// The fields that it may change.
+    fn fields(&self) -> Fields;
+
+    /// Whether it hides all older writes of the keys that have this key as [shadow](Program::shadow).
+    fn clears_shadowed(&self) -> bool {
+        false
+    }
+}
+
+/// A predicate on one value: what a transaction relied upon.
+pub trait Observation<V>: Clone + Debug + Send + Sync {
+    /// The observation that all fields are as in `value`.
+    fn exact(value: &V) -> Self;
+
+    /// Whether it is true of `value`.
+    fn holds(&self, value: &V) -> bool;
+
+    /// The fields that it depends on.
+    fn fields(&self) -> Fields;
+}
+
+/// Reads the state before the block. Shared by all workers; every key is read at most once per run.
+pub trait Base<P: Program>: Send + Sync {
+    /// The value of `key` before the block.
+    ///
+    /// # Errors
+    /// A fault, when the state source fails.
+    fn read(&self, key: &P::Key) -> Result<P::Value, P::Fault>;
+}
+
+/// Runs attempts of transactions, one at a time, on one thread.
+///
+/// Given equal answers from its view it must do the same: that is what makes validation by value sound.
+pub trait Worker<P: Program> {
+    /// Runs one attempt of `transaction`, reading and writing through `view`.
+    ///
+    /// # Errors
+    /// Passes on an interrupt that the view answered with. A transaction that fails by the program's own rules is an
+    /// output, not an error.
+    fn execute(&mut self, transaction: &P::Transaction, view: &mut View<P>) -> Result<P::Output, Interrupt<P::Fault>>;
+}
+
+/// Builds workers, each on the thread that will use it: a worker itself need not be `Send`.
+pub trait WorkerFactory<P: Program>: Sync {
+    /// What it builds.
+    type Worker: Worker<P>;
+
+    /// Builds a worker. Called again when an attempt panicked, since its worker is then in an unknown state.
+    fn build(&self) -> Self::Worker;
+}
+
+/// What becomes of a transaction in the commit order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Its effects become part of the state.
+    Keep,
+    /// It is left out, as if it were not in the list; later transactions see nothing of it.
+    Skip,
+    /// The run ends before it.
+    Stop,
+}
+
+/// Sees every transaction once, in block order, from whichever thread commits it.
+pub trait CommitHook<P: Program>: Send {
+    /// Asked before the transaction's result is looked at, and before a frontier run is started.
+    fn admit(&mut self, index: TxIndex, transaction: &P::Transaction) -> Decision {
+        let _ = (index, transaction);
+        Decision::Keep
+    }
+
+    /// Takes the output of a transaction whose observations are those of the in-order run. On
+    /// [`Keep`](Decision::Keep) its `effects` become part of the committed state right after.
+    fn commit_transaction(&mut self, index: TxIndex, output: P::Output, effects: Effects<'_, P>) -> Decision;
+}

@@ -1,0 +1,236 @@
+//! One run: workers that take tasks from the scheduler and carry them out against multi-version memory.
+//!
+//! A worker goes round four steps: claim a task, attempt it, finish the attempt (publish), report. Each is a call of
+//! [`Runner::step`], so that a simulation can interleave the steps of many workers on one thread; production threads
+//! just call it until there is nothing left.
+//!
+//! The commit role moves between workers. Whoever holds it runs, in one go: the hook's admission, validation by value of
+//! the incarnation's observations against committed state, or a frontier run where there is nothing to validate or it
+//! failed, the hook's decision, and the fold into the committed values. Only then does the frontier move (I2).
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use crate::{
+    CommitHook, Decision, Engine, Event, Frontier, Memory, NoProbe, Position, Probe, Program, RunError, RunOptions,
+    Schedule, Stats, TxIndex, WorkerFactory,
+    memory::{Read, Write},
+    scheduler::{Plan, Scheduler, Task},
+    sync::{Arc, Condvar, Mutex, panicking},
+    view::ViewOptions,
+};
+
+mod runner;
+
+pub(crate) use runner::{Runner, Step};
+
+/// How a run ended, when it was not cut short by an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finished {
+    /// The transaction that the hook stopped at; nothing at or above it is committed.
+    pub stopped_at: Option<TxIndex>,
+    /// What it cost.
+    pub stats: Stats,
+}
+
+impl Engine {
+    /// Runs `transactions` speculatively, such that everything the hook sees and everything left in `memory` is as if
+    /// they had run in order on the calling thread.
+    ///
+    /// `memory` may hold writes committed before the first transaction. The calling thread works too; the call returns
+    /// when every thread has let go of the run.
+    ///
+    /// # Errors
+    /// When the base state fails, a worker panics, or the run is cancelled: with all transactions below the named one
+    /// committed and none at or above it.
+    ///
+    /// # Panics
+    /// When the hook or the factory panics, or an invariant of the engine is broken.
+    pub fn run<P: Program, F: WorkerFactory<P>, H: CommitHook<P>>(
+        &self,
+        memory: &Arc<Memory<P>>,
+        transactions: &[P::Transaction],
+        factory: &F,
+        hook: &mut H,
+        options: &RunOptions,
+    ) -> Result<Finished, RunError<P::Fault>> {
+        self.run_probed(memory, transactions, factory, hook, options, &NoProbe)
+    }
+
+    /// As [`run`](Self::run), with a probe that hears of every step.
+    ///
+    /// # Errors
+    /// As `run`.
+    ///
+    /// # Panics
+    /// As `run`, and when the probe panics.
+    pub fn run_probed<P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe>(
+        &self,
+        memory: &Arc<Memory<P>>,
+        transactions: &[P::Transaction],
+        factory: &F,
+        hook: &mut H,
+        options: &RunOptions,
+        probe: &R,
+    ) -> Result<Finished, RunError<P::Fault>> {
+        let workers = self.workers_for::<P>(transactions, options);
+        let run = Run::new(memory, transactions, factory, hook, options, probe, workers);
+        self.scatter(workers, |number| run.work(number));
+        run.finish()
+    }
+
+    /// Workers that a list is worth.
+    fn workers_for<P: Program>(&self, transactions: &[P::Transaction], options: &RunOptions) -> usize {
+        let weight = transactions.iter().map(P::weight).fold(0, u64::saturating_add);
+        let most = if weight < options.inline_below { 1 } else { self.threads() };
+        most.min(transactions.len()).max(1)
+    }
+}
+
+/// What the workers of one run share.
+pub(crate) struct Run<'r, P: Program, F, H, R> {
+    memory: &'r Arc<Memory<P>>,
+    transactions: &'r [P::Transaction],
+    factory: &'r F,
+    probe: &'r R,
+    options: &'r RunOptions,
+    mode: Frontier,
+    /// Entered only by the holder of the commit role, so never contended.
+    hook: Mutex<&'r mut H>,
+    /// Results that wait for their commit. A slot is touched by the worker that runs, validates or commits its
+    /// transaction; the scheduler sees to it that this is one at a time.
+    slots: Vec<Mutex<Option<Attempt<P>>>>,
+    scheduler: Mutex<Scheduler>,
+    /// Signalled, with `scheduler` held, when parked workers may find work.
+    work: Condvar,
+    /// Why the run ended early; written once, by the worker that ends it.
+    ending: Mutex<Option<Ending<P::Fault>>>,
+}
+
+/// Why a run ended before its last transaction.
+enum Ending<F: std::error::Error + 'static> {
+    Hook(TxIndex),
+    Error(RunError<F>),
+}
+
+/// An incarnation's result.
+pub(crate) struct Attempt<P: Program> {
+    reads: Vec<Read<P>>,
+    writes: Vec<Write<P>>,
+    output: P::Output,
+    /// The observations are known to hold at the commit.
+    settled: bool,
+    /// The writes have been made visible to others.
+    published: bool,
+}
+
+impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P, F, H, R> {
+    pub(crate) fn new(
+        memory: &'r Arc<Memory<P>>,
+        transactions: &'r [P::Transaction],
+        factory: &'r F,
+        hook: &'r mut H,
+        options: &'r RunOptions,
+        probe: &'r R,
+        workers: usize,
+    ) -> Self {
+        let adversary = match options.schedule {
+            Schedule::Normal => None,
+            Schedule::Adversarial { seed } => Some(seed),
+        };
+        let mode = if adversary.is_some() { Frontier::Never } else { options.frontier };
+        let plan = Plan {
+            weights: transactions.iter().map(P::weight).collect(),
+            after: lanes::<P>(transactions, workers),
+            workers: workers as u32,
+            window_per_worker: options.window_per_worker,
+            frontier: mode,
+            adversary,
+            speculation_multiple: options.speculation_multiple,
+        };
+        memory.set_stopped(false);
+        memory.set_frontier(Position(1));
+        Self {
+            memory,
+            transactions,
+            factory,
+            probe,
+            options,
+            mode,
+            hook: Mutex::new(hook),
+            slots: transactions.iter().map(|_| Mutex::new(None)).collect(),
+            scheduler: Mutex::new(Scheduler::new(plan)),
+            work: Condvar::default(),
+            ending: Mutex::new(None),
+        }
+    }
+
+    /// One worker's life, on its own thread.
+    pub(crate) fn work(&self, number: usize) {
+        let _guard = EndOnPanic(self);
+        let mut runner = Runner::new(self, number);
+        while runner.step() != Step::Finished {}
+    }
+
+    /// The result, once all workers have ended.
+    pub(crate) fn finish(self) -> Result<Finished, RunError<P::Fault>> {
+        let stats = self.scheduler.lock().stats;
+        match self.ending.lock().take() {
+            None => Ok(Finished { stopped_at: None, stats }),
+            Some(Ending::Hook(index)) => Ok(Finished { stopped_at: Some(index), stats }),
+            Some(Ending::Error(error)) => Err(error),
+        }
+    }
+
+    fn view_options(&self) -> ViewOptions {
+        ViewOptions { record: self.options.record, promote: self.mode == Frontier::Eager }
+    }
+
+    /// Ends the run; the first reason given is the one that counts.
+    fn end(&self, ending: Ending<P::Fault>) {
+        self.ending.lock().get_or_insert(ending);
+        self.stop();
+    }
+
+    fn stop(&self) {
+        self.memory.set_stopped(true);
+        let mut scheduler = self.scheduler.lock();
+        scheduler.stop();
+        self.work.notify_all();
+    }
+
+    fn event(&self, worker: usize, event: Event) {
+        self.probe.event(worker, event);
+    }
+}
+
+/// Lets the other workers go when one leaves by a panic.
+struct EndOnPanic<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe>(&'a Run<'r, P, F, H, R>);
+
+impl<P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Drop for EndOnPanic<'_, '_, P, F, H, R> {
+    fn drop(&mut self) {
+        if panicking() {
+            self.0.stop();
+        }
+    }
+}
+
+/// The previous transaction of each transaction's lane. One worker needs no hints.
+fn lanes<P: Program>(transactions: &[P::Transaction], workers: usize) -> Vec<Option<u32>> {
+    if workers == 1 {
+        return vec![None; transactions.len()];
+    }
+    let mut last = HashMap::with_capacity_and_hasher(transactions.len(), foldhash::fast::RandomState::default());
+    let previous = |(index, transaction)| last.insert(P::lane(transaction)?, index as u32);
+    transactions.iter().enumerate().map(previous).collect()
+}
+
+/// Runs `attempt`, turning a panic into its message.
+fn catching<T>(attempt: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(attempt)).map_err(|payload| {
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+    })
+}

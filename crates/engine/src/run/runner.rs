@@ -1,0 +1,389 @@
+//! One worker's round: claim, attempt, finish, report.
+
+use super::*;
+use crate::{AbortCause, CellId, Effects, Incarnation, Interrupt, View, Worker, scheduler::Report, view::Standing};
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Something was done.
+    Worked,
+    /// There was nothing to do (only where the runner does not park).
+    Idle,
+    /// There is nothing left to do.
+    Finished,
+}
+
+/// One worker.
+pub(crate) struct Runner<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> {
+    run: &'a Run<'r, P, F, H, R>,
+    number: usize,
+    worker: Option<F::Worker>,
+    view: View<P>,
+    stage: Stage<P>,
+    dirty: Vec<Position>,
+    /// Emptied read and write sets, to be filled again.
+    spare: Vec<Sets<P>>,
+    parks: bool,
+}
+
+/// Where in its round a worker is.
+enum Stage<P: Program> {
+    /// About to report, and to claim.
+    Claim(Option<Report>),
+    /// About to carry a task out.
+    Perform(Task),
+    /// About to make a result visible.
+    Publish { index: TxIndex, incarnation: Incarnation, attempt: Attempt<P> },
+}
+
+/// A read set and a write set.
+type Sets<P> = (Vec<Read<P>>, Vec<Write<P>>);
+
+/// Why an attempt came to nothing.
+enum Failure<F> {
+    Interrupted(Interrupt<F>),
+    Panicked(String),
+}
+
+/// Emptied buffers that a worker keeps.
+const MOST_SPARE: usize = 64;
+
+impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner<'a, 'r, P, F, H, R> {
+    pub(crate) fn new(run: &'a Run<'r, P, F, H, R>, number: usize) -> Self {
+        Self {
+            run,
+            number,
+            worker: None,
+            view: View::new(Arc::clone(run.memory), run.view_options()),
+            stage: Stage::Claim(None),
+            dirty: Vec::new(),
+            spare: Vec::new(),
+            parks: true,
+        }
+    }
+
+    /// A runner that says it is idle instead of parking.
+    #[cfg(all(test, not(feature = "shuttle")))]
+    pub(crate) fn simulated(run: &'a Run<'r, P, F, H, R>, number: usize) -> Self {
+        Self { parks: false, ..Self::new(run, number) }
+    }
+
+    /// Does the next thing.
+    pub(crate) fn step(&mut self) -> Step {
+        match std::mem::replace(&mut self.stage, Stage::Claim(None)) {
+            Stage::Claim(report) => match self.claim(report) {
+                Some(Task::Finish) => return Step::Finished,
+                Some(task) => self.stage = Stage::Perform(task),
+                None => return Step::Idle,
+            },
+            Stage::Perform(task) => self.stage = self.perform(task),
+            Stage::Publish { index, incarnation, attempt } => {
+                self.stage = Stage::Claim(Some(self.publish(index, incarnation, attempt)));
+            }
+        }
+        Step::Worked
+    }
+
+    /// Reports, and gets the next task; parks until there is one.
+    fn claim(&mut self, report: Option<Report>) -> Option<Task> {
+        let run = self.run;
+        let mut scheduler = run.scheduler.lock();
+        let follow_up = report.and_then(|report| scheduler.report(report, &self.dirty));
+        self.dirty.clear();
+        if run.options.cancel.as_ref().is_some_and(|cancel| cancel.is_cancelled()) && !scheduler.is_over() {
+            let index = scheduler.frontier();
+            drop(scheduler);
+            run.end(Ending::Error(RunError::Cancelled { index }));
+            return Some(Task::Finish);
+        }
+        let mut task = follow_up.or_else(|| scheduler.next());
+        while task.is_none() && self.parks {
+            scheduler.parked += 1;
+            scheduler.stats.waits += 1;
+            run.event(self.number, Event::Wait);
+            scheduler = run.work.wait(scheduler);
+            run.event(self.number, Event::Wake);
+            scheduler.parked -= 1;
+            task = scheduler.next();
+        }
+        if scheduler.is_over() {
+            run.work.notify_all();
+        } else if scheduler.parked > 0 && scheduler.has_work() {
+            run.work.notify_one();
+        }
+        task
+    }
+
+    fn perform(&mut self, task: Task) -> Stage<P> {
+        let report = match task {
+            Task::Execute { index, incarnation, last_word, withhold } => {
+                return self.speculate(index, incarnation, last_word, withhold);
+            }
+            Task::Validate { index, incarnation } => self.validate(index, incarnation),
+            Task::Commit { index, incarnation } => self.commit(index, incarnation),
+            Task::PublishAll => self.publish_all(),
+            Task::Finish => return Stage::Claim(None),
+        };
+        Stage::Claim(report)
+    }
+
+    /// Runs an incarnation.
+    fn speculate(&mut self, index: TxIndex, incarnation: Incarnation, last_word: bool, withhold: bool) -> Stage<P> {
+        match self.attempt(index, incarnation, Standing::Speculative) {
+            Ok(mut attempt) => {
+                if withhold {
+                    self.run.slots[index.at()].lock().replace(attempt);
+                    return Stage::Claim(Some(Report::Executed { index }));
+                }
+                attempt.settled = self.view.standing() == Standing::Frontier;
+                Stage::Publish { index, incarnation, attempt }
+            }
+            Err(failure) => Stage::Claim(Some(self.give_up(index, incarnation, failure, last_word))),
+        }
+    }
+
+    /// Runs one attempt; the view's read and write sets go into the result.
+    fn attempt(
+        &mut self,
+        index: TxIndex,
+        incarnation: Incarnation,
+        standing: Standing,
+    ) -> Result<Attempt<P>, Failure<P::Fault>> {
+        let run = self.run;
+        let speculative = standing == Standing::Speculative;
+        run.event(self.number, Event::Execute { index, incarnation, speculative });
+        if let Some((reads, writes)) = self.spare.pop() {
+            (self.view.reads, self.view.writes) = (reads, writes);
+        }
+        self.view.begin(index, incarnation, standing);
+        let worker = self.worker.get_or_insert_with(|| run.factory.build());
+        let view = &mut self.view;
+        match catching(|| worker.execute(&run.transactions[index.at()], view)) {
+            Ok(Ok(output)) => {
+                run.event(self.number, Event::Executed { index, incarnation });
+                let (reads, writes) = (std::mem::take(&mut view.reads), std::mem::take(&mut view.writes));
+                Ok(Attempt { reads, writes, output, settled: !speculative, published: false })
+            }
+            Ok(Err(interrupt)) => Err(Failure::Interrupted(interrupt)),
+            Err(message) => {
+                // Neither the worker nor the view that it may have taken can be relied upon.
+                self.worker = None;
+                self.view = View::new(Arc::clone(run.memory), run.view_options());
+                Err(Failure::Panicked(message))
+            }
+        }
+    }
+
+    /// An attempt that came to nothing. With the last word it ends the run, otherwise it is merely repeated.
+    fn give_up(
+        &mut self,
+        index: TxIndex,
+        incarnation: Incarnation,
+        failure: Failure<P::Fault>,
+        last_word: bool,
+    ) -> Report {
+        let (cause, report) = match &failure {
+            Failure::Interrupted(Interrupt::Stale) => (AbortCause::Invalid, Report::Aborted { index, on: None }),
+            Failure::Interrupted(Interrupt::Stopped) => (AbortCause::Stopped, Report::Aborted { index, on: None }),
+            Failure::Interrupted(Interrupt::Dependency(on)) => {
+                (AbortCause::Dependency(*on), Report::Aborted { index, on: Some(*on) })
+            }
+            Failure::Interrupted(Interrupt::Fault(_)) => (AbortCause::Fault, Report::Deferred { index }),
+            Failure::Panicked(_) => (AbortCause::Panic, Report::Deferred { index }),
+        };
+        self.run.event(self.number, Event::Aborted { index, incarnation, cause });
+        self.hide_former(index);
+        if last_word {
+            match failure {
+                Failure::Interrupted(Interrupt::Fault(source)) => {
+                    self.run.end(Ending::Error(RunError::Fault { index, source }));
+                }
+                Failure::Panicked(message) => self.run.end(Ending::Error(RunError::Panicked { index, message })),
+                Failure::Interrupted(_) => {}
+            }
+        }
+        report
+    }
+
+    /// Marks what the previous incarnation wrote: the next will probably write there again.
+    fn hide_former(&mut self, index: TxIndex) {
+        if let Some(former) = &*self.run.slots[index.at()].lock() {
+            self.run.memory.mark_estimates(index.position(), former.writes.iter().map(|write| write.cell));
+        }
+    }
+
+    /// Makes an incarnation's writes visible, and puts its result where the commit finds it.
+    fn publish(&mut self, index: TxIndex, incarnation: Incarnation, mut attempt: Attempt<P>) -> Report {
+        let (memory, position) = (self.run.memory, index.position());
+        let holds = attempt.settled || memory.register(position, &attempt.reads).unwrap_or(true);
+        let before = self.run.slots[index.at()].lock().take();
+        let cells: Vec<CellId> =
+            before.iter().flat_map(|former| former.writes.iter().map(|write| write.cell)).collect();
+        memory.publish(position, incarnation, &attempt.writes, &cells, &mut self.dirty);
+        attempt.published = true;
+        if let Some(former) = before {
+            self.discard(former);
+        }
+        if !holds {
+            // Whoever wrote meanwhile may not have known of this reader yet: it counts as dirty from the start.
+            self.dirty.push(position);
+        }
+        self.run.slots[index.at()].lock().replace(attempt);
+        Report::Executed { index }
+    }
+
+    fn publish_all(&mut self) -> Option<Report> {
+        let memory = self.run.memory;
+        for (index, slot) in self.run.slots.iter().enumerate() {
+            let position = TxIndex(index as u32).position();
+            if let Some(attempt) = &mut *slot.lock() {
+                // A failing observation is found again by validation.
+                let _holds = memory.register(position, &attempt.reads);
+                memory.publish(position, Incarnation(0), &attempt.writes, &[], &mut self.dirty);
+                attempt.published = true;
+            }
+        }
+        Some(Report::PublishedAll)
+    }
+
+    /// Looks at a result again. A base state that fails now will fail at the commit, where it counts.
+    fn validate(&mut self, index: TxIndex, incarnation: Incarnation) -> Option<Report> {
+        self.run.event(self.number, Event::Validate { index });
+        let memory = self.run.memory;
+        let slot = self.run.slots[index.at()].lock();
+        let attempt = slot.as_ref().expect("an executed transaction has its result in its slot");
+        let holds = memory.validate(index.position(), &attempt.reads, &attempt.writes).unwrap_or(true);
+        drop(slot);
+        if !holds {
+            self.hide_former(index);
+            self.run.event(self.number, Event::Aborted { index, incarnation, cause: AbortCause::Invalid });
+        }
+        Some(Report::Validated { index, holds })
+    }
+
+    /// Commits the frontier. The caller holds the commit role.
+    fn commit(&mut self, index: TxIndex, incarnation: Incarnation) -> Option<Report> {
+        let run = self.run;
+        run.event(self.number, Event::Commit { index });
+        match run.hook.lock().admit(index, &run.transactions[index.at()]) {
+            Decision::Keep => {}
+            Decision::Skip => return Some(self.skip(index)),
+            Decision::Stop => return self.stop_at(index),
+        }
+        let former = run.slots[index.at()].lock().take();
+        let valid = match &former {
+            Some(attempt) if attempt.settled => true,
+            Some(attempt) => match run.memory.validate(index.position(), &attempt.reads, &attempt.writes) {
+                Ok(valid) => valid,
+                Err(unresolved) => return self.fail(index, Failure::Interrupted(unresolved.into())),
+            },
+            None => false,
+        };
+        if let Some(attempt) = former {
+            if valid {
+                return self.keep(index, attempt, true, false);
+            }
+            run.event(self.number, Event::Aborted { index, incarnation, cause: AbortCause::Invalid });
+            return self.replace(index, incarnation, attempt);
+        }
+        match self.attempt(index, incarnation, Standing::Frontier) {
+            Ok(attempt) => self.keep(index, attempt, false, false),
+            Err(failure) => self.fail(index, failure),
+        }
+    }
+
+    /// The frontier's incarnation was wrong: run it on committed state now, or as an incarnation again.
+    fn replace(&mut self, index: TxIndex, incarnation: Incarnation, former: Attempt<P>) -> Option<Report> {
+        let run = self.run;
+        let position = index.position();
+        run.memory.mark_estimates(position, former.writes.iter().map(|write| write.cell));
+        if run.mode == Frontier::Never {
+            run.slots[index.at()].lock().replace(former);
+            return Some(Report::Invalid { index });
+        }
+        match self.attempt(index, incarnation.next(), Standing::Frontier) {
+            Ok(attempt) => {
+                // Before the frontier moves: whoever runs next on committed state must not meet what was wrong.
+                let cells: Vec<_> = former.writes.iter().map(|write| write.cell).collect();
+                run.memory.retract(position, Incarnation(u32::MAX), &cells, &mut self.dirty);
+                self.discard(former);
+                self.keep(index, attempt, false, true)
+            }
+            Err(failure) => self.fail(index, failure),
+        }
+    }
+
+    /// Hands a right result to the hook and makes it part of the committed state.
+    fn keep(&mut self, index: TxIndex, attempt: Attempt<P>, speculated: bool, wasted: bool) -> Option<Report> {
+        let run = self.run;
+        let Attempt { reads, writes, output, published, .. } = attempt;
+        let cost = P::cost(&output);
+        let effects = Effects { memory: run.memory, reads: &reads, writes: &writes };
+        let decision = run.hook.lock().commit_transaction(index, output, effects);
+        match decision {
+            Decision::Keep => {
+                let folded = run.memory.fold(index.position(), &writes, published, &mut self.dirty);
+                if let Err(unresolved) = folded {
+                    return self.fail(index, Failure::Interrupted(unresolved.into()));
+                }
+            }
+            Decision::Skip => {
+                let cells: Vec<_> = writes.iter().map(|write| write.cell).collect();
+                run.memory.retract(index.position(), Incarnation(u32::MAX), &cells, &mut self.dirty);
+            }
+            Decision::Stop => return self.stop_at(index),
+        }
+        run.memory.set_frontier(Position(index.position().0 + 1));
+        self.recycle(reads, writes);
+        run.event(self.number, Event::Committed { index });
+        Some(Report::Committed { index, speculated, wasted, cost })
+    }
+
+    /// Leaves a transaction out that was not admitted.
+    fn skip(&mut self, index: TxIndex) -> Report {
+        let run = self.run;
+        if let Some(former) = run.slots[index.at()].lock().take() {
+            let cells: Vec<_> = former.writes.iter().map(|write| write.cell).collect();
+            run.memory.retract(index.position(), Incarnation(u32::MAX), &cells, &mut self.dirty);
+            self.discard(former);
+        }
+        run.memory.set_frontier(Position(index.position().0 + 1));
+        run.event(self.number, Event::Committed { index });
+        Report::Committed { index, speculated: true, wasted: false, cost: 0 }
+    }
+
+    fn stop_at(&mut self, index: TxIndex) -> Option<Report> {
+        self.run.end(Ending::Hook(index));
+        None
+    }
+
+    /// The frontier cannot be run: the run ends here, with the reason.
+    fn fail(&mut self, index: TxIndex, failure: Failure<P::Fault>) -> Option<Report> {
+        match failure {
+            Failure::Interrupted(Interrupt::Fault(source)) => {
+                self.run.end(Ending::Error(RunError::Fault { index, source }));
+            }
+            Failure::Panicked(message) => self.run.end(Ending::Error(RunError::Panicked { index, message })),
+            Failure::Interrupted(Interrupt::Stopped) => {}
+            Failure::Interrupted(Interrupt::Stale | Interrupt::Dependency(_)) => {
+                unreachable!("transaction {index} is the frontier: nothing below it is uncommitted")
+            }
+        }
+        None
+    }
+
+    /// A result that nobody will use.
+    fn discard(&mut self, attempt: Attempt<P>) {
+        self.run.scheduler.lock().stats.wasted_cost += P::cost(&attempt.output);
+        self.recycle(attempt.reads, attempt.writes);
+    }
+
+    fn recycle(&mut self, mut reads: Vec<Read<P>>, mut writes: Vec<Write<P>>) {
+        if self.spare.len() < MOST_SPARE {
+            reads.clear();
+            writes.clear();
+            self.spare.push((reads, writes));
+        }
+    }
+}

@@ -1,0 +1,455 @@
+//! Who does what next: a plain state machine behind one lock.
+//!
+//! A worker reports what it has done and gets its next task in one critical section of a few dozen instructions. No
+//! thread, lock or clock lives here, so a simulation can drive the very code that production runs.
+//!
+//! ```text
+//!           fresh ──claimed──> running ──executed──> executed ──committed──> committed
+//!             │                 │  ^  │                │   │
+//!      lane   │       aborted   │  │  │   dirty:       │   │
+//!      waits  │        ┌────────┘  │  └── validated <──┘   │ invalid at the frontier
+//!             v        v           │                       │
+//!           blocked ─> ready ──────┘         deferred <────┘   (runs when it is the frontier)
+//! ```
+//!
+//! - S1 The lowest uncommitted transaction is handed out before anything else, and only it is ever committed (I2).
+//! - S2 A transaction is blocked only on a lower one, and every transaction that is executed or committed wakes those
+//!   blocked on it: whoever waits, waits for something that can go on without it (I4).
+//! - S3 At most one worker holds the commit role.
+//! - S4 The weight reserved for speculation never exceeds its budget, except for the frontier's own incarnations.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap},
+};
+
+use crate::{Frontier, Incarnation, Position, Stats, TxIndex};
+
+mod adversary;
+
+use adversary::Adversary;
+
+/// One thing for a worker to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Run an incarnation speculatively. `last_word`: it is the frontier's, and a failure of it is final. `withhold`:
+    /// its writes are not published yet.
+    Execute { index: TxIndex, incarnation: Incarnation, last_word: bool, withhold: bool },
+    /// Look again whether an executed transaction's observations hold.
+    Validate { index: TxIndex, incarnation: Incarnation },
+    /// Commit the lowest uncommitted transaction, running it on committed state if its result is missing or wrong.
+    Commit { index: TxIndex, incarnation: Incarnation },
+    /// Publish what all incarnations withheld.
+    PublishAll,
+    /// Nothing is left to do, ever.
+    Finish,
+}
+
+/// What a worker has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// An incarnation has a result, and it is published.
+    Executed { index: TxIndex },
+    /// An incarnation ended without a result; it waits for `on`, if that is what stopped it.
+    Aborted { index: TxIndex, on: Option<TxIndex> },
+    /// An incarnation cannot go on before it is the frontier.
+    Deferred { index: TxIndex },
+    /// A result was looked at again.
+    Validated { index: TxIndex, holds: bool },
+    /// The frontier's incarnation was found wrong, and is to run again as an incarnation.
+    Invalid { index: TxIndex },
+    /// The frontier is committed. `speculated`: by an incarnation whose observations held.
+    Committed { index: TxIndex, speculated: bool, wasted: bool, cost: u64 },
+    /// What was withheld is published.
+    PublishedAll,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Fresh,
+    Blocked,
+    Ready,
+    Running,
+    Executed,
+    Deferred,
+    Committed,
+}
+
+#[derive(Debug)]
+struct Transaction {
+    phase: Phase,
+    incarnation: Incarnation,
+    /// A lower transaction wrote something that this one may have observed before.
+    dirty: bool,
+    /// The previous transaction of its lane.
+    after: Option<u32>,
+    waiters: Vec<u32>,
+    weight: u64,
+}
+
+/// What the scheduler is told about a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// Weight of each transaction.
+    pub(crate) weights: Vec<u64>,
+    /// The previous transaction of each one's lane.
+    pub(crate) after: Vec<Option<u32>>,
+    pub(crate) workers: u32,
+    pub(crate) window_per_worker: u32,
+    pub(crate) frontier: Frontier,
+    pub(crate) adversary: Option<u64>,
+    pub(crate) speculation_multiple: u32,
+}
+
+/// The state of a run's order of work.
+#[derive(Debug)]
+pub(crate) struct Scheduler {
+    transactions: Vec<Transaction>,
+    frontier: u32,
+    committing: bool,
+    stopped: bool,
+    mode: Frontier,
+    adversary: Option<Adversary>,
+    /// Lowest transaction that was never looked at for speculation.
+    cursor: u32,
+    ready: BinaryHeap<Reverse<u32>>,
+    recheck: BTreeSet<u32>,
+    window: Window,
+    budget: u64,
+    /// Workers parked for lack of work. Kept by the run.
+    pub(crate) parked: u32,
+    pub(crate) stats: Stats,
+}
+
+/// How far ahead of the frontier transactions are speculated on. Doubles its step back when speculation fails.
+#[derive(Debug)]
+struct Window {
+    size: u32,
+    least: u32,
+    most: u32,
+}
+
+impl Window {
+    fn widen(&mut self) {
+        self.size = (self.size + 2).min(self.most);
+    }
+
+    fn narrow(&mut self) {
+        self.size = (self.size - self.size / 4).max(self.least);
+    }
+}
+
+/// Incarnations of one transaction that are speculated on; further ones wait for the frontier.
+const MOST_INCARNATIONS: u32 = 8;
+
+impl Scheduler {
+    pub(crate) fn new(plan: Plan) -> Self {
+        let total: u64 = plan.weights.iter().fold(0, |sum, weight| sum.saturating_add(*weight));
+        let most = plan.workers.saturating_sub(1).saturating_mul(plan.window_per_worker);
+        let transaction = |(weight, after)| Transaction {
+            phase: Phase::Fresh,
+            incarnation: Incarnation(0),
+            dirty: false,
+            after,
+            waiters: Vec::new(),
+            weight,
+        };
+        let count = plan.weights.len() as u32;
+        Self {
+            transactions: plan.weights.into_iter().zip(plan.after).map(transaction).collect(),
+            frontier: 0,
+            committing: false,
+            stopped: false,
+            mode: plan.frontier,
+            adversary: plan.adversary.map(|seed| Adversary::new(seed, count)),
+            cursor: 0,
+            ready: BinaryHeap::new(),
+            recheck: BTreeSet::new(),
+            window: Window { size: most, least: plan.workers.saturating_sub(1).min(most), most },
+            budget: total.saturating_mul(u64::from(plan.speculation_multiple)),
+            parked: 0,
+            stats: Stats { workers: plan.workers, ..Stats::default() },
+        }
+    }
+
+    /// The lowest uncommitted transaction; the number of transactions when all are committed.
+    pub(crate) fn frontier(&self) -> TxIndex {
+        TxIndex(self.frontier)
+    }
+
+    /// Whether nothing is left to do.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stopped || self.frontier == self.count()
+    }
+
+    /// Ends the run: everybody gets [`Task::Finish`] from now on.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    fn count(&self) -> u32 {
+        self.transactions.len() as u32
+    }
+
+    /// Takes in what a worker has done, and the positions whose observations may have been broken by it. Some reports
+    /// lead straight to the same worker's next task.
+    pub(crate) fn report(&mut self, report: Report, dirty: &[Position]) -> Option<Task> {
+        let follow_up = match report {
+            Report::Executed { index } => {
+                self.executed(index);
+                None
+            }
+            Report::Aborted { index, on } => {
+                self.aborted(index, on);
+                None
+            }
+            Report::Deferred { index } => {
+                self.restart(index, Phase::Deferred);
+                self.stats.failures += 1;
+                None
+            }
+            Report::Validated { index, holds: true } => {
+                self.validated(index);
+                None
+            }
+            Report::Validated { index, holds: false } => self.run_again(index),
+            Report::Invalid { index } => {
+                self.restart(index, Phase::Ready);
+                self.committing = false;
+                self.window.narrow();
+                None
+            }
+            Report::Committed { index, speculated, wasted, cost } => {
+                self.stats.committed_cost += cost;
+                self.committed(index, speculated, wasted);
+                None
+            }
+            Report::PublishedAll => {
+                self.published_all();
+                None
+            }
+        };
+        dirty.iter().for_each(|position| self.mark_dirty(TxIndex(position.0 - 1)));
+        follow_up
+    }
+
+    /// The next task, or `None` when there is nothing to do until somebody reports.
+    pub(crate) fn next(&mut self) -> Option<Task> {
+        if self.is_over() {
+            return Some(Task::Finish);
+        }
+        if self.adversary.is_some() {
+            return self.next_adversarial();
+        }
+        self.frontier_task().or_else(|| self.recheck_task()).or_else(|| self.ready_task()).or_else(|| self.fresh_task())
+    }
+
+    /// Whether a parked worker would find something worth waking up for.
+    pub(crate) fn has_work(&self) -> bool {
+        if self.is_over() || self.adversary.is_some() {
+            return true;
+        }
+        let frontier_waits = !self.committing && self.transaction(self.frontier).phase != Phase::Running;
+        let end = self.window_end();
+        let again = self.ready.peek().is_some_and(|Reverse(index)| *index < end) || !self.recheck.is_empty();
+        // A window that opens by one transaction at a time is not worth a wake-up each.
+        let fresh = end.saturating_sub(self.cursor);
+        frontier_waits || again || fresh > 0 && (fresh >= self.window.size / 4 || end == self.count())
+    }
+
+    fn transaction(&self, index: u32) -> &Transaction {
+        &self.transactions[index as usize]
+    }
+
+    fn transaction_mut(&mut self, index: u32) -> &mut Transaction {
+        &mut self.transactions[index as usize]
+    }
+
+    /// First transaction that is too far ahead to be speculated on.
+    fn window_end(&self) -> u32 {
+        let size = if self.adversary.is_some() { self.count() } else { self.window.size };
+        self.frontier.saturating_add(1).saturating_add(size).min(self.count())
+    }
+
+    fn frontier_task(&mut self) -> Option<Task> {
+        if self.committing {
+            return None;
+        }
+        let (mode, index) = (self.mode, self.frontier);
+        let transaction = self.transaction_mut(index);
+        let (executed, incarnation) = (transaction.phase == Phase::Executed, transaction.incarnation);
+        if transaction.phase == Phase::Running {
+            return None;
+        }
+        let index = TxIndex(index);
+        if executed || mode == Frontier::Eager {
+            transaction.phase = Phase::Running;
+            self.committing = true;
+            return Some(Task::Commit { index, incarnation });
+        }
+        Some(self.execute(index, true))
+    }
+
+    fn recheck_task(&mut self) -> Option<Task> {
+        while let Some(index) = self.recheck.pop_first() {
+            let transaction = self.transaction_mut(index);
+            if transaction.phase == Phase::Executed && transaction.dirty {
+                return Some(self.validate(TxIndex(index)));
+            }
+        }
+        None
+    }
+
+    fn ready_task(&mut self) -> Option<Task> {
+        let end = self.window_end();
+        while let Some(Reverse(index)) = self.ready.peek().copied().filter(|Reverse(index)| *index < end) {
+            self.ready.pop();
+            if self.transaction(index).phase == Phase::Ready && self.reserve(index) {
+                return Some(self.execute(TxIndex(index), false));
+            }
+        }
+        None
+    }
+
+    fn fresh_task(&mut self) -> Option<Task> {
+        let end = self.window_end();
+        self.cursor = self.cursor.max(self.frontier);
+        while self.cursor < end {
+            let index = self.cursor;
+            self.cursor += 1;
+            if self.transaction(index).phase != Phase::Fresh {
+                continue;
+            }
+            if let Some(after) = self.transaction(index).after.filter(|after| !self.is_past(*after)) {
+                self.transaction_mut(index).phase = Phase::Blocked;
+                self.transaction_mut(after).waiters.push(index);
+            } else if self.reserve(index) {
+                return Some(self.execute(TxIndex(index), false));
+            }
+        }
+        None
+    }
+
+    /// Whether a transaction's writes are visible.
+    fn is_past(&self, index: u32) -> bool {
+        matches!(self.transaction(index).phase, Phase::Executed | Phase::Committed)
+    }
+
+    /// Takes a transaction's weight from the speculation budget, or leaves the transaction to the frontier.
+    fn reserve(&mut self, index: u32) -> bool {
+        let transaction = self.transaction(index);
+        let enough = transaction.weight <= self.budget && transaction.incarnation.0 < MOST_INCARNATIONS;
+        if enough {
+            self.budget -= self.transaction(index).weight;
+        } else {
+            self.transaction_mut(index).phase = Phase::Deferred;
+        }
+        enough
+    }
+
+    fn execute(&mut self, index: TxIndex, last_word: bool) -> Task {
+        let transaction = self.transaction_mut(index.0);
+        transaction.phase = Phase::Running;
+        transaction.dirty = false;
+        let incarnation = transaction.incarnation;
+        self.stats.speculations += 1;
+        Task::Execute { index, incarnation, last_word, withhold: false }
+    }
+
+    fn validate(&mut self, index: TxIndex) -> Task {
+        let transaction = self.transaction_mut(index.0);
+        transaction.phase = Phase::Running;
+        transaction.dirty = false;
+        let incarnation = transaction.incarnation;
+        self.stats.validations += 1;
+        Task::Validate { index, incarnation }
+    }
+
+    fn executed(&mut self, index: TxIndex) {
+        let transaction = self.transaction_mut(index.0);
+        transaction.phase = Phase::Executed;
+        if transaction.dirty {
+            self.recheck.insert(index.0);
+        }
+        self.wake_waiters(index);
+    }
+
+    fn validated(&mut self, index: TxIndex) {
+        let transaction = self.transaction_mut(index.0);
+        transaction.phase = Phase::Executed;
+        if transaction.dirty {
+            self.recheck.insert(index.0);
+        }
+        self.wake_waiters(index);
+    }
+
+    /// An incarnation that was found wrong before its turn: the same worker runs the next one.
+    fn run_again(&mut self, index: TxIndex) -> Option<Task> {
+        self.stats.aborts += 1;
+        self.window.narrow();
+        let transaction = self.transaction_mut(index.0);
+        transaction.incarnation = transaction.incarnation.next();
+        self.reserve(index.0).then(|| self.execute(index, false))
+    }
+
+    fn restart(&mut self, index: TxIndex, phase: Phase) {
+        self.stats.aborts += 1;
+        let transaction = self.transaction_mut(index.0);
+        transaction.incarnation = transaction.incarnation.next();
+        transaction.phase = phase;
+    }
+
+    fn aborted(&mut self, index: TxIndex, on: Option<TxIndex>) {
+        let Some(on) = on.filter(|on| !self.is_past(on.0)) else {
+            self.restart(index, Phase::Ready);
+            self.ready.push(Reverse(index.0));
+            return;
+        };
+        assert!(on < index, "transaction {index} waits for {on}, which does not come before it");
+        self.stats.dependencies += 1;
+        self.restart(index, Phase::Blocked);
+        self.transaction_mut(on.0).waiters.push(index.0);
+    }
+
+    fn wake_waiters(&mut self, index: TxIndex) {
+        let waiters = std::mem::take(&mut self.transaction_mut(index.0).waiters);
+        for waiter in waiters {
+            if self.transaction(waiter).phase == Phase::Blocked {
+                self.transaction_mut(waiter).phase = Phase::Ready;
+                self.ready.push(Reverse(waiter));
+            }
+        }
+    }
+
+    fn mark_dirty(&mut self, index: TxIndex) {
+        let transaction = self.transaction_mut(index.0);
+        match transaction.phase {
+            Phase::Executed if !transaction.dirty => {
+                transaction.dirty = true;
+                self.recheck.insert(index.0);
+            }
+            Phase::Running => transaction.dirty = true,
+            Phase::Executed | Phase::Fresh | Phase::Blocked | Phase::Ready | Phase::Deferred | Phase::Committed => {}
+        }
+    }
+
+    fn committed(&mut self, index: TxIndex, speculated: bool, wasted: bool) {
+        assert_eq!(index.0, self.frontier, "transaction {index} is committed out of order");
+        assert!(self.committing, "transaction {index} is committed by a worker without the commit role");
+        self.transaction_mut(index.0).phase = Phase::Committed;
+        self.committing = false;
+        self.frontier += 1;
+        self.stats.committed += 1;
+        self.stats.aborts += u32::from(wasted);
+        self.stats.frontier_runs += u32::from(!speculated);
+        if speculated {
+            self.window.widen();
+        } else if wasted {
+            self.window.narrow();
+        }
+        self.wake_waiters(index);
+    }
+}
+
+#[cfg(all(test, not(feature = "shuttle")))]
+mod tests;

@@ -1,0 +1,28 @@
+//! What a run cost, as data.
+
+/// Counts of one run. They depend on thread count and schedule; results do not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Workers that took part.
+    pub workers: u32,
+    /// Transactions committed or skipped.
+    pub committed: u32,
+    /// Transactions whose committed result comes from a frontier run.
+    pub frontier_runs: u32,
+    /// Speculative incarnations started.
+    pub speculations: u32,
+    /// Incarnations whose result was thrown away, and attempts that ended early.
+    pub aborts: u32,
+    /// Of these, attempts that met an estimate and waited for its writer.
+    pub dependencies: u32,
+    /// Of these, attempts that panicked or met a fault while speculating.
+    pub failures: u32,
+    /// Early validations: an incarnation was looked at again because a lower transaction had written.
+    pub validations: u32,
+    /// Cost of results that were thrown away, in the program's units.
+    pub wasted_cost: u64,
+    /// Cost of results that were committed, in the program's units.
+    pub committed_cost: u64,
+    /// Times a worker parked for lack of work.
+    pub waits: u32,
+}

@@ -1,0 +1,236 @@
+//! Interning: every key of a block gets one dense id and one cell.
+//!
+//! Open addressing over levels of doubling size, insert only. A slot goes from empty to taken once and never changes
+//! again, so a look-up takes no lock: it probes a short window of each level and stops at the first empty slot.
+//!
+//! - T1 A key sits in the first level whose window had an empty slot when it came: an empty slot met on the way proves
+//!   that the key is nowhere.
+//! - T2 Two threads that bring the same key race for the same slot with compare-and-swap; the loser finds the winner's
+//!   entry there, compares the full key and uses it. The id that the loser made stays unused.
+//! - T3 Hashes are keyed per process, and a match is decided by the full key, so no input can make two keys one.
+//!   Colliding keys only fill windows and move on to further levels.
+
+use std::{
+    fmt,
+    hash::{BuildHasher, Hash},
+};
+
+use foldhash::quality::RandomState;
+
+use crate::sync::{AtomicU32, AtomicU64, OnceLock, Ordering};
+
+/// Dense number of a key within one run, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CellId(u32);
+
+/// Slots that a look-up probes per level.
+const WINDOW: usize = 16;
+/// Slots of the smallest first level; each further level has twice as many as the one before.
+const SMALLEST_LEVEL: usize = 1 << 6;
+/// Levels; together they hold more keys than a `u32` can number.
+const LEVELS: usize = 27;
+/// Cells of the first chunk; each further chunk has twice as many.
+const FIRST_CHUNK: usize = 1 << 6;
+/// Chunks; together they hold more cells than a `u32` can number.
+const CHUNKS: usize = 26;
+
+/// Keys with one cell of type `C` each.
+pub(crate) struct Table<K, C> {
+    hasher: RandomState,
+    /// Slots of the first level, a power of two.
+    first_level: usize,
+    /// A slot is 0 when empty, else `tag << 32 | id + 1`. Written once, by the thread that brings the key, with
+    /// release; read with acquire, which makes the entry's key visible.
+    levels: [OnceLock<Box<[AtomicU64]>>; LEVELS],
+    chunks: [OnceLock<Chunk<K, C>>; CHUNKS],
+    /// Ids given out. Relaxed: an id is published by the slot that holds it.
+    len: AtomicU32,
+}
+
+type Chunk<K, C> = Box<[Entry<K, C>]>;
+
+struct Entry<K, C> {
+    key: OnceLock<K>,
+    cell: C,
+}
+
+impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
+    /// An empty table that holds about `keys` keys in its first level; it grows beyond that.
+    pub(crate) fn with_capacity(keys: usize) -> Self {
+        let first_level = keys.clamp(SMALLEST_LEVEL / 2, 1 << 24).next_power_of_two() * 2;
+        Self {
+            hasher: RandomState::default(),
+            first_level,
+            levels: [const { OnceLock::new() }; LEVELS],
+            chunks: [const { OnceLock::new() }; CHUNKS],
+            len: AtomicU32::new(0),
+        }
+    }
+
+    /// The id of `key`, made now if the key is new.
+    pub(crate) fn intern(&self, key: &K) -> CellId {
+        let hash = self.hasher.hash_one(key);
+        let mut made = None;
+        for (number, level) in self.levels.iter().enumerate() {
+            let slots = level.get_or_init(|| empty_slots(self.first_level << number));
+            for probe in 0..WINDOW {
+                let slot = &slots[(hash as usize).wrapping_add(probe) & (slots.len() - 1)];
+                let mut taken = slot.load(Ordering::Acquire);
+                if taken == 0 {
+                    let id = *made.get_or_insert_with(|| self.allocate(key));
+                    match slot.compare_exchange(0, entry_word(hash, id), Ordering::Release, Ordering::Acquire) {
+                        Ok(_) => return id,
+                        Err(other) => taken = other,
+                    }
+                }
+                if let Some(id) = self.matching(taken, hash, key) {
+                    return id;
+                }
+            }
+        }
+        unreachable!("the levels hold more keys than ids exist, and ids run out with a panic first")
+    }
+
+    /// The id of `key`, if it has one.
+    pub(crate) fn find(&self, key: &K) -> Option<CellId> {
+        let hash = self.hasher.hash_one(key);
+        for level in &self.levels {
+            let slots = level.get()?;
+            for probe in 0..WINDOW {
+                let taken = slots[(hash as usize).wrapping_add(probe) & (slots.len() - 1)].load(Ordering::Acquire);
+                if taken == 0 {
+                    return None;
+                }
+                if let Some(id) = self.matching(taken, hash, key) {
+                    return Some(id);
+                }
+            }
+        }
+        None
+    }
+
+    /// The key that `id` stands for.
+    pub(crate) fn key(&self, id: CellId) -> &K {
+        self.entry(id).key.get().expect("an id is published after its key is set")
+    }
+
+    /// The cell of `id`.
+    pub(crate) fn cell(&self, id: CellId) -> &C {
+        &self.entry(id).cell
+    }
+
+    /// All keys with their cells. Not to be called while keys are being added.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (CellId, &K, &C)> {
+        let len = self.len.load(Ordering::Relaxed);
+        (0..len).map(CellId).filter_map(|id| {
+            let entry = self.entry(id);
+            Some((id, entry.key.get()?, &entry.cell))
+        })
+    }
+
+    fn matching(&self, taken: u64, hash: u64, key: &K) -> Option<CellId> {
+        if taken >> 32 != hash >> 32 {
+            return None;
+        }
+        let id = CellId((taken as u32) - 1);
+        (self.key(id) == key).then_some(id)
+    }
+
+    fn allocate(&self, key: &K) -> CellId {
+        let id = self.len.fetch_add(1, Ordering::Relaxed);
+        assert!(id < u32::MAX - 1, "a block cannot touch four billion keys");
+        let (number, at) = chunk_of(id);
+        let chunk = self.chunks[number].get_or_init(|| {
+            (0..FIRST_CHUNK << number).map(|_| Entry { key: OnceLock::new(), cell: C::default() }).collect()
+        });
+        let fresh = chunk[at].key.set(key.clone()).is_ok();
+        assert!(fresh, "id {id} was given out twice");
+        CellId(id)
+    }
+
+    fn entry(&self, id: CellId) -> &Entry<K, C> {
+        let (number, at) = chunk_of(id.0);
+        &self.chunks[number].get().expect("an id is published after its chunk is made")[at]
+    }
+}
+
+/// Upper half of the hash as tag (never compared alone), id plus one so that no entry is 0.
+fn entry_word(hash: u64, id: CellId) -> u64 {
+    (hash >> 32 << 32) | u64::from(id.0 + 1)
+}
+
+fn empty_slots(len: usize) -> Box<[AtomicU64]> {
+    (0..len).map(|_| AtomicU64::new(0)).collect()
+}
+
+/// Chunk `n` starts at id `FIRST_CHUNK * (2^n - 1)`.
+fn chunk_of(id: u32) -> (usize, usize) {
+    let shifted = id as usize / FIRST_CHUNK + 1;
+    let number = (usize::BITS - 1 - shifted.leading_zeros()) as usize;
+    (number, id as usize - FIRST_CHUNK * ((1 << number) - 1))
+}
+
+impl<K, C> fmt::Debug for Table<K, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(feature = "shuttle")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_number_every_id_once() {
+        let mut expected = (0, 0);
+        for id in 0..100_000 {
+            assert_eq!(chunk_of(id), expected, "id {id}");
+            expected.1 += 1;
+            if expected.1 == FIRST_CHUNK << expected.0 {
+                expected = (expected.0 + 1, 0);
+            }
+        }
+    }
+
+    #[test]
+    fn equal_keys_get_one_id_and_different_keys_different_ids() {
+        let table = Table::<u64, u8>::with_capacity(100);
+        let ids: Vec<_> = (0..50_000).map(|key| table.intern(&key)).collect();
+        for (key, id) in ids.iter().enumerate() {
+            let key = key as u64;
+            assert_eq!((table.intern(&key), table.find(&key), *table.key(*id)), (*id, Some(*id), key));
+        }
+        assert_eq!(table.find(&50_000), None);
+        assert_eq!(table.iter().count(), 50_000);
+    }
+
+    /// Hashes like any other key but makes all windows collide.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    struct Colliding(u32);
+
+    impl Hash for Colliding {
+        fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+            0u8.hash(state);
+        }
+    }
+
+    #[test]
+    fn keys_with_one_hash_stay_apart() {
+        let table = Table::<Colliding, u8>::with_capacity(0);
+        let ids: Vec<_> = (0..100).map(|key| table.intern(&Colliding(key))).collect();
+        for (key, id) in ids.iter().enumerate() {
+            assert_eq!(table.find(&Colliding(key as u32)), Some(*id));
+        }
+    }
+
+    #[test]
+    fn racing_threads_agree_on_ids() {
+        let table = Table::<u32, u8>::with_capacity(1000);
+        let ids: Vec<Vec<CellId>> = std::thread::scope(|scope| {
+            let handles: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| (0..5_000).map(|key| table.intern(&key)).collect::<Vec<_>>())).collect();
+            handles.into_iter().map(|handle| handle.join().expect("no thread panics")).collect()
+        });
+        assert!(ids.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+}

@@ -1,0 +1,266 @@
+//! One attempt's window on multi-version memory: what it reads, and the read and write sets that it leaves.
+//!
+//! A view resolves reads at its transaction's position. A speculative view records what was observed, so that the
+//! commit can judge it; a view at the frontier reads committed values, which need no judgement, and records only when
+//! asked to (an access list or a witness is made from observations).
+//!
+//! A speculative attempt that learns on the way that its transaction has become the lowest uncommitted one checks
+//! what it observed so far: if all of it holds, the rest of the attempt is a frontier run and its result final;
+//! otherwise it ends at once.
+
+use std::fmt;
+
+use crate::{
+    CellId, Incarnation, Memory, Observation, Position, Program, TxIndex,
+    memory::{Estimates, Read, Unresolved, Write},
+    sync::Arc,
+};
+
+/// Why an attempt cannot go on. A worker passes it on; it is never a result of the transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interrupt<F> {
+    /// Something that the attempt observed no longer holds.
+    Stale,
+    /// The attempt read what an aborted incarnation of a lower transaction wrote, and had better wait for the next.
+    Dependency(TxIndex),
+    /// The run is over.
+    Stopped,
+    /// The base state failed.
+    Fault(F),
+}
+
+/// Names a key within one view's memory, and when it was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handle {
+    cell: CellId,
+    seen: u32,
+}
+
+/// How far what a view reads can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// A guess: observations are recorded and judged at the commit.
+    Speculative,
+    /// Committed values.
+    Frontier,
+}
+
+/// What a view is told about the run it belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ViewOptions {
+    /// Whether the frontier records observations too.
+    pub(crate) record: bool,
+    /// Whether a speculative attempt may turn into a frontier run on the way.
+    pub(crate) promote: bool,
+}
+
+/// One attempt's access to the state.
+pub struct View<P: Program> {
+    /// `None` only in the husk that [`take`](Self::take) leaves.
+    memory: Option<Arc<Memory<P>>>,
+    options: ViewOptions,
+    position: Position,
+    incarnation: Incarnation,
+    standing: Standing,
+    pub(crate) reads: Vec<Read<P>>,
+    pub(crate) writes: Vec<Write<P>>,
+}
+
+impl<P: Program> View<P> {
+    pub(crate) fn new(memory: Arc<Memory<P>>, options: ViewOptions) -> Self {
+        Self { memory: Some(memory), ..Self::husk(options) }
+    }
+
+    /// A view of the committed values at `position`, for what runs in order before and after the transactions.
+    /// Nothing it writes is seen by anybody until [`commit`](Self::commit).
+    pub fn committed(memory: Arc<Memory<P>>, position: Position) -> Self {
+        let mut view = Self::new(memory, ViewOptions { record: false, promote: false });
+        view.position = position;
+        view
+    }
+
+    /// Makes what was written through a [committed](Self::committed) view part of the committed values.
+    ///
+    /// # Errors
+    /// A fault, when the base state fails.
+    ///
+    /// # Panics
+    /// When called by a worker inside a run: the engine commits transactions, in order.
+    pub fn commit(&mut self) -> Result<(), P::Fault> {
+        assert_eq!(self.standing, Standing::Frontier, "an attempt at {:?} does not commit itself", self.position);
+        let folded = self.memory().fold(self.position, &self.writes, false, &mut Vec::new());
+        self.reads.clear();
+        self.writes.clear();
+        match folded {
+            Ok(()) => Ok(()),
+            Err(Unresolved::Fault(fault)) => Err(fault),
+            Err(Unresolved::Estimate(writer)) => unreachable!("folding takes estimates, it does not wait for {writer}"),
+        }
+    }
+
+    /// Moves the view out, leaving a husk. A worker whose state handle outlives the borrow it was given (revm's
+    /// database is owned by its EVM) takes the view for the length of the attempt and puts it back after.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let options = self.options;
+        std::mem::replace(self, Self::husk(options))
+    }
+
+    fn husk(options: ViewOptions) -> Self {
+        Self {
+            memory: None,
+            options,
+            position: Position(0),
+            incarnation: Incarnation(0),
+            standing: Standing::Frontier,
+            reads: Vec::new(),
+            writes: Vec::new(),
+        }
+    }
+
+    fn memory(&self) -> &Arc<Memory<P>> {
+        self.memory.as_ref().expect("a view that was taken is put back before it is used")
+    }
+
+    pub(crate) fn begin(&mut self, index: TxIndex, incarnation: Incarnation, standing: Standing) {
+        self.position = index.position();
+        self.incarnation = incarnation;
+        self.standing = standing;
+        self.reads.clear();
+        self.writes.clear();
+    }
+
+    /// Where in the block the attempt stands.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Which attempt of its transaction this is.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Whether the attempt may turn out wrong. Never to be made visible in a result (I6).
+    pub fn is_speculative(&self) -> bool {
+        self.standing == Standing::Speculative
+    }
+
+    /// The best known value of `key`, without relying on it: what is made of the value is to be
+    /// [observed](Self::observe). Writes of the attempt itself are not in it.
+    ///
+    /// # Errors
+    /// An interrupt, to be passed on.
+    pub fn load<R>(
+        &mut self,
+        key: &P::Key,
+        with: impl FnOnce(&P::Value) -> R,
+    ) -> Result<(Handle, R), Interrupt<P::Fault>> {
+        self.keep_up()?;
+        let cell = self.memory().intern(key);
+        let loaded = self.memory().resolve(cell, self.position, Estimates::Take, |value, seen| (with(value), seen));
+        let (value, seen) = loaded.map_err(Interrupt::from)?;
+        Ok((Handle { cell, seen }, value))
+    }
+
+    /// Reads `key` and relies on all of its value.
+    ///
+    /// # Errors
+    /// An interrupt, to be passed on.
+    pub fn read(&mut self, key: &P::Key) -> Result<P::Value, Interrupt<P::Fault>> {
+        self.keep_up()?;
+        let cell = self.memory().intern(key);
+        let loaded = self.memory().resolve(cell, self.position, Estimates::Refuse, |value, seen| (value.clone(), seen));
+        let (value, seen) = loaded.map_err(Interrupt::from)?;
+        if self.is_recording() {
+            self.reads.push(Read { cell, seen, observation: P::Observation::exact(&value) });
+        }
+        Ok(value)
+    }
+
+    /// Relies on `observation` of a loaded key.
+    pub fn observe(&mut self, handle: Handle, observation: P::Observation) {
+        if self.is_recording() {
+            self.reads.push(Read { cell: handle.cell, seen: handle.seen, observation });
+        }
+    }
+
+    /// Changes a key. Deltas of one attempt to one key take effect in the order written.
+    pub fn write(&mut self, key: &P::Key, delta: P::Delta) {
+        let cell = self.memory().intern(key);
+        self.writes.push(Write { cell, delta });
+    }
+
+    /// Changes a loaded key.
+    pub fn write_to(&mut self, handle: Handle, delta: P::Delta) {
+        self.writes.push(Write { cell: handle.cell, delta });
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    fn is_recording(&self) -> bool {
+        self.standing == Standing::Speculative || self.options.record
+    }
+
+    /// Ends an attempt that nobody needs, and turns one whose turn has come into a frontier run.
+    fn keep_up(&mut self) -> Result<(), Interrupt<P::Fault>> {
+        if self.memory().is_stopped() {
+            return Err(Interrupt::Stopped);
+        }
+        let due = self.standing == Standing::Speculative && self.options.promote;
+        if due && self.memory().frontier() == self.position {
+            if !self.memory().validate(self.position, &self.reads, &[]).map_err(Interrupt::from)? {
+                return Err(Interrupt::Stale);
+            }
+            self.standing = Standing::Frontier;
+        }
+        Ok(())
+    }
+}
+
+impl<F> From<Unresolved<F>> for Interrupt<F> {
+    fn from(unresolved: Unresolved<F>) -> Self {
+        match unresolved {
+            Unresolved::Estimate(writer) => Self::Dependency(writer),
+            Unresolved::Fault(fault) => Self::Fault(fault),
+        }
+    }
+}
+
+/// What a transaction that is being committed observed and wrote.
+pub struct Effects<'a, P: Program> {
+    pub(crate) memory: &'a Memory<P>,
+    pub(crate) reads: &'a [Read<P>],
+    pub(crate) writes: &'a [Write<P>],
+}
+
+impl<'a, P: Program> Effects<'a, P> {
+    /// Its observations, in the order made. Empty for a frontier run unless recording was asked for.
+    pub fn observations(&self) -> impl Iterator<Item = (&'a P::Key, &'a P::Observation)> {
+        let memory = self.memory;
+        self.reads.iter().map(move |read| (memory.key(read.cell), &read.observation))
+    }
+
+    /// Its write set, in the order written.
+    pub fn writes(&self) -> impl Iterator<Item = (&'a P::Key, &'a P::Delta)> {
+        let memory = self.memory;
+        self.writes.iter().map(move |write| (memory.key(write.cell), &write.delta))
+    }
+}
+
+impl<P: Program> fmt::Debug for Effects<'_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Effects").field("reads", &self.reads.len()).field("writes", &self.writes.len()).finish()
+    }
+}
+
+impl<P: Program> fmt::Debug for View<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View")
+            .field("position", &self.position)
+            .field("incarnation", &self.incarnation)
+            .field("standing", &self.standing)
+            .finish_non_exhaustive()
+    }
+}
