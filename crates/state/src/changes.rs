@@ -52,6 +52,11 @@ pub struct SlotChange {
 }
 
 impl AccountChange {
+    /// Whether no slot keeps a value from before the block: the account was not there, or lost its storage.
+    pub fn storage_starts_empty(&self) -> bool {
+        self.storage_cleared || self.before.is_none()
+    }
+
     /// Whether the account ends as it began.
     pub fn is_noop(&self) -> bool {
         self.before == self.after && !self.storage_cleared && self.slots.is_empty()
@@ -105,5 +110,73 @@ impl Changes {
             }
         }
         hasher.finalize()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::keccak256;
+
+    use super::*;
+
+    fn slot(slot: u64, before: u64, after: u64) -> SlotChange {
+        SlotChange { slot: U256::from(slot), before: U256::from(before), after: U256::from(after) }
+    }
+
+    fn change(byte: u8, slots: Vec<SlotChange>) -> AccountChange {
+        AccountChange {
+            address: Address::repeat_byte(byte),
+            before: Some(Account::EMPTY),
+            after: Some(Account::EMPTY),
+            storage_cleared: false,
+            slots,
+        }
+    }
+
+    #[test]
+    fn normal_form_is_sorted_and_holds_differences_only() {
+        let created = AccountChange { before: None, ..change(1, vec![]) };
+        let unchanged = change(2, vec![slot(1, 7, 7)]);
+        let stored = change(3, vec![slot(9, 0, 1), slot(4, 5, 5), slot(2, 3, 0)]);
+        let mut changes = Changes { accounts: vec![stored, unchanged, created.clone()], ..Changes::default() };
+        changes.normalize();
+        assert_eq!(changes.accounts, [created, change(3, vec![slot(2, 3, 0), slot(9, 0, 1)])]);
+    }
+
+    #[test]
+    fn cleared_storage_lists_what_was_written_afterwards_whatever_was_there_before() {
+        let cleared = |slots| AccountChange { storage_cleared: true, ..change(1, slots) };
+        let mut changes = Changes { accounts: vec![cleared(vec![slot(1, 5, 0), slot(2, 6, 6)])], ..Changes::default() };
+        changes.normalize();
+        assert_eq!(changes.accounts, [cleared(vec![slot(2, 0, 6)])]);
+    }
+
+    #[test]
+    fn account_is_found_by_its_address() {
+        let accounts = vec![change(1, vec![slot(1, 0, 1)]), change(3, vec![slot(1, 0, 1)])];
+        let changes = Changes { accounts, ..Changes::default() };
+        assert_eq!(changes.account(&Address::repeat_byte(3)), Some(&changes.accounts[1]));
+        assert_eq!(changes.account(&Address::repeat_byte(2)), None);
+    }
+
+    #[test]
+    fn hash_is_over_the_documented_bytes() {
+        let gone = AccountChange { after: None, storage_cleared: true, ..change(1, vec![]) };
+        let accounts = vec![gone, change(2, vec![slot(1, 0, 5)])];
+        let changes = Changes { accounts, ..Changes::default() };
+        let mut bytes = Vec::new();
+        bytes.extend([1; 20]);
+        bytes.extend([0, 1]);
+        bytes.extend([0; 8]);
+        bytes.extend([2; 20]);
+        bytes.push(1);
+        bytes.extend([0; 8 + 32]);
+        bytes.extend(Account::EMPTY.code_hash);
+        bytes.push(0);
+        bytes.extend([0, 0, 0, 0, 0, 0, 0, 1]);
+        bytes.extend(B256::with_last_byte(1));
+        bytes.extend(B256::with_last_byte(5));
+        assert_eq!(changes.hash(), keccak256(bytes));
+        assert_eq!(Changes::default().hash(), keccak256([]));
     }
 }

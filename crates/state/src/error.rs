@@ -43,6 +43,16 @@ pub enum StateError {
         /// Path from that trie's root.
         path: Nibbles,
     },
+    /// A block was to be committed that does not extend the block that was committed last.
+    #[error("block {number} extends {found}, but the state is that of block {expected}")]
+    WrongParent {
+        /// Number of the block that was refused.
+        number: u64,
+        /// Hash of the block committed last.
+        expected: B256,
+        /// Parent hash of the block that was refused.
+        found: B256,
+    },
     /// The source itself failed: disk, network, database.
     #[error("state source failed")]
     Source(#[source] Arc<dyn Error + Send + Sync>),
