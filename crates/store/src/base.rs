@@ -1,0 +1,129 @@
+//! A whole state as one load, guarded by a marker; and its removal.
+//!
+//! A base state may be larger than any batch, so a load is many batches between two marks:
+//!
+//! ```text
+//! loading mark, synced | entries | entries | .. | entries, head, loading mark removed
+//! ```
+//!
+//! While the mark is there the content is no block's state and the store refuses to work with it, in this process and
+//! at the next open. The last batch makes head and content valid together.
+
+use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
+use rocksdb::WriteBatch;
+use ropewalk_state::Account;
+
+use crate::{
+    StoreError,
+    commit::put_head,
+    database::Database,
+    layout::{
+        self, BLOCK_HASHES_KEPT, Column, HEAD_KEY, Head, LOADING_KEY, STORAGE_KEY_LENGTH, StorageIncarnation,
+        account_key, block_key, storage_key, storage_prefix,
+    },
+    tuning,
+};
+
+/// Size at which a batch of entries is written, in bytes.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// One piece of a base state. The order of entries does not matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BaseEntry {
+    /// An account that exists.
+    Account {
+        /// Which account.
+        address: Address,
+        /// What it holds.
+        account: Account,
+    },
+    /// The value of a slot; zero says nothing. The account should be an entry of its own.
+    Slot {
+        /// Whose storage.
+        address: Address,
+        /// Which slot.
+        slot: U256,
+        /// Its value.
+        value: U256,
+    },
+    /// Code that accounts refer to by its Keccak-256 hash.
+    Code(Bytes),
+    /// Hash of the base block or of one before it. Of those only the 256 latest are kept.
+    BlockHash {
+        /// Number of the block.
+        number: u64,
+        /// Its hash.
+        hash: B256,
+    },
+}
+
+/// Writes `entries` as the state of `base` into an empty database.
+///
+/// # Errors
+/// When the database cannot be written or an entry contradicts `base`. The loading mark stays then.
+pub(crate) fn load(
+    database: &Database,
+    base: &Head,
+    entries: impl IntoIterator<Item = BaseEntry>,
+) -> Result<(), StoreError> {
+    let marks = database.family(Column::Head);
+    let mut batch = WriteBatch::default();
+    batch.put_cf(marks, LOADING_KEY, base.encode());
+    database.write(batch, &tuning::mark_write())?;
+
+    let mut batch = WriteBatch::default();
+    for entry in entries {
+        put_entry(database, base, &entry, &mut batch)?;
+        if batch.size_in_bytes() >= BATCH_BYTES {
+            database.write(std::mem::take(&mut batch), &tuning::part_write())?;
+        }
+    }
+    put_head(database, base, None, &mut batch);
+    batch.delete_cf(marks, LOADING_KEY);
+    database.write(batch, &tuning::mark_write())
+}
+
+/// Removes everything but the layout version, in one atomic batch however much there is.
+///
+/// # Errors
+/// When the database cannot be written. Everything is still there then.
+pub(crate) fn clear(database: &Database) -> Result<(), StoreError> {
+    // The end of a range does not belong to it, so it has to be longer than any key.
+    let (from, to) = (&[0; 0][..], &[0xff; STORAGE_KEY_LENGTH + 1][..]);
+    let mut batch = WriteBatch::default();
+    for column in Column::ALL.into_iter().filter(|column| *column != Column::Head) {
+        batch.delete_range_cf(database.family(column), from, to);
+    }
+    let marks = database.family(Column::Head);
+    batch.delete_cf(marks, HEAD_KEY);
+    batch.delete_cf(marks, LOADING_KEY);
+    database.write(batch, &tuning::mark_write())
+}
+
+fn put_entry(database: &Database, base: &Head, entry: &BaseEntry, batch: &mut WriteBatch) -> Result<(), StoreError> {
+    match entry {
+        BaseEntry::Account { address, account } => {
+            batch.put_cf(database.family(Column::Accounts), account_key(address), layout::encode_account(account));
+        }
+        BaseEntry::Slot { address, slot, value } => {
+            let Some(value) = layout::encode_slot(value) else { return Ok(()) };
+            let prefix = storage_prefix(&account_key(address), StorageIncarnation::default());
+            batch.put_cf(database.family(Column::Storage), storage_key(&prefix, slot), value);
+        }
+        BaseEntry::Code(code) => {
+            let hash = keccak256(code);
+            if hash != KECCAK256_EMPTY {
+                batch.put_cf(database.family(Column::Code), hash, code);
+            }
+        }
+        BaseEntry::BlockHash { number, hash } => {
+            if *number > base.number || (*number == base.number && *hash != base.hash) {
+                return Err(StoreError::UnexpectedBlockHash { number: *number, hash: *hash, base: Box::new(*base) });
+            }
+            if base.number - number < BLOCK_HASHES_KEPT {
+                batch.put_cf(database.family(Column::BlockHashes), block_key(*number), hash);
+            }
+        }
+    }
+    Ok(())
+}

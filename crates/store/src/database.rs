@@ -1,0 +1,204 @@
+//! One open database: the lock on its directory, its column families, and its errors made typed.
+//!
+//! Opening asks in this order, so that nothing is written into a directory before it is known to be ours:
+//!
+//! ```text
+//! directory    created where absent; with content that is neither RocksDB's nor ours -> NotAStore
+//! lock         lock file taken                                                       -> Locked
+//! families     others than this layout's: a newer store -> Layout, no store at all   -> NotAStore
+//!              none because the list of files is gone                                -> Incomplete
+//! RocksDB      opened, missing families created                                      -> Damaged, DiskFull, ...
+//! layout       version recorded where the store is new, compared where it is not     -> Layout
+//! ```
+//!
+//! RocksDB has a lock of its own, which tells a second opener only in prose, and cannot tell a full disk from a foreign
+//! directory before it has written to it. The lock file is asked first, through the standard library's typed errors.
+//! RocksDB's own lock file is never touched here: closing any handle on it would drop the process's POSIX lock.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use alloy_primitives::Bytes;
+use rocksdb::{
+    ColumnFamily, DBPinnableSlice, DBWithThreadMode, Options, ReadOptions, SingleThreaded, WriteBatch, WriteOptions,
+};
+
+use crate::{
+    StoreError, StoreOptions,
+    layout::{Column, DecodeError, HEAD_KEY, LAYOUT_KEY, LAYOUT_VERSION, decode_layout_version},
+    tuning,
+};
+
+/// RocksDB with its families fixed at open; named in full because a feature of the crate changes what `DB` means.
+pub(crate) type RocksDb = DBWithThreadMode<SingleThreaded>;
+
+/// The file whose lock keeps others out. It is empty and stays when the store is closed.
+const LOCK_FILE: &str = "ropewalk.lock";
+
+/// The file by which RocksDB knows a database.
+const CURRENT_FILE: &str = "CURRENT";
+
+/// The family that RocksDB creates in each database; empty here.
+const DEFAULT_FAMILY: &str = "default";
+
+/// An open database.
+pub(crate) struct Database {
+    /// Closed before the lock is given up: fields drop in order.
+    rocksdb: RocksDb,
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Database {
+    /// Opens the database in `path`, or creates one.
+    pub(crate) fn open(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        let lock = lock(path)?;
+        if path.join(CURRENT_FILE).exists() {
+            check_families(path)?;
+        } else {
+            check_absence(path)?;
+        }
+        let rocksdb =
+            RocksDb::open_cf_descriptors(&tuning::database_options(options), path, tuning::column_descriptors(options))
+                .map_err(|error| StoreError::from_rocksdb(path, error))?;
+        let database = Self { rocksdb, path: path.to_owned(), _lock: lock };
+        database.check_layout()?;
+        Ok(database)
+    }
+
+    /// The directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// RocksDB itself, to take snapshots of.
+    pub(crate) fn rocksdb(&self) -> &RocksDb {
+        &self.rocksdb
+    }
+
+    /// The handle of a column family.
+    pub(crate) fn family(&self, column: Column) -> &ColumnFamily {
+        self.rocksdb.cf_handle(column.name()).expect("every family is opened with the database")
+    }
+
+    /// The latest value of a key.
+    pub(crate) fn get(&self, column: Column, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StoreError> {
+        self.rocksdb.get_pinned_cf(self.family(column), key).map_err(|error| self.failed(error))
+    }
+
+    /// The latest values of several keys of one family.
+    pub(crate) fn get_many<'a, K: AsRef<[u8]> + 'a>(
+        &self,
+        column: Column,
+        keys: impl IntoIterator<Item = &'a K>,
+    ) -> Result<Vec<Option<DBPinnableSlice<'_>>>, StoreError> {
+        let values = self.rocksdb.batched_multi_get_cf(self.family(column), keys, false);
+        values.into_iter().map(|value| value.map_err(|error| self.failed(error))).collect()
+    }
+
+    /// Whether a key begins with `prefix`, as `read` sees it. The family must have prefixes of that length.
+    pub(crate) fn has_prefix(&self, column: Column, prefix: &[u8], read: ReadOptions) -> Result<bool, StoreError> {
+        let mut keys = self.rocksdb.raw_iterator_cf_opt(self.family(column), read);
+        keys.seek(prefix);
+        let found = keys.key().is_some_and(|key| key.starts_with(prefix));
+        keys.status().map_err(|error| self.failed(error))?;
+        Ok(found)
+    }
+
+    /// Writes a batch, whole or not at all.
+    pub(crate) fn write(&self, batch: WriteBatch, write: &WriteOptions) -> Result<(), StoreError> {
+        self.rocksdb.write_opt(batch, write).map_err(|error| self.failed(error))
+    }
+
+    /// Waits until everything written is on the disk.
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        self.rocksdb.flush_wal(true).map_err(|error| self.failed(error))
+    }
+
+    /// Gives an error of RocksDB its type.
+    pub(crate) fn failed(&self, error: rocksdb::Error) -> StoreError {
+        StoreError::from_rocksdb(&self.path, error)
+    }
+
+    fn check_layout(&self) -> Result<(), StoreError> {
+        if let Some(bytes) = self.get(Column::Head, LAYOUT_KEY)? {
+            let found = decode_layout_version(&bytes).map_err(|source| malformed(Column::Head, LAYOUT_KEY, source))?;
+            return supported(&self.path, found);
+        }
+        if self.get(Column::Head, HEAD_KEY)?.is_some() {
+            return Err(StoreError::NotAStore { path: self.path.clone() });
+        }
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family(Column::Head), LAYOUT_KEY, LAYOUT_VERSION.to_be_bytes());
+        self.write(batch, &tuning::mark_write())
+    }
+}
+
+/// The error for a value that its decoder refused.
+pub(crate) fn malformed(column: Column, key: &[u8], source: DecodeError) -> StoreError {
+    StoreError::Malformed { column: column.name(), key: Bytes::copy_from_slice(key), source }
+}
+
+/// Creates the directory where it is absent, and takes its lock.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let failed = |error: io::Error| StoreError::from_io(path, error);
+    fs::create_dir_all(path).map_err(failed)?;
+    let lock_path = path.join(LOCK_FILE);
+    let ours = lock_path.exists() || path.join(CURRENT_FILE).exists();
+    if !ours && fs::read_dir(path).map_err(failed)?.next().is_some() {
+        return Err(StoreError::NotAStore { path: path.to_owned() });
+    }
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(lock_path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// Makes sure that there is no database where none is listed, for RocksDB would begin a new one over it.
+///
+/// An interrupted creation leaves neither a log nor a sorted file: those come after the list.
+fn check_absence(path: &Path) -> Result<(), StoreError> {
+    let failed = |error: io::Error| StoreError::from_io(path, error);
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        if file.extension().is_some_and(|extension| extension == "sst" || extension == "log") {
+            return Err(StoreError::Incomplete { path: path.to_owned(), missing: CURRENT_FILE });
+        }
+    }
+    Ok(())
+}
+
+/// Looks at a database's families before anything is written to it.
+///
+/// A part of ours is what an interrupted creation leaves. Others beside ours are a newer layout's.
+fn check_families(path: &Path) -> Result<(), StoreError> {
+    let failed = |error| StoreError::from_rocksdb(path, error);
+    let options = Options::default();
+    let families = RocksDb::list_cf(&options, path).map_err(failed)?;
+    let ours = |name: &String| name == DEFAULT_FAMILY || Column::ALL.iter().any(|column| column.name() == name);
+    if families.iter().all(ours) {
+        return Ok(());
+    }
+    let foreign = || StoreError::NotAStore { path: path.to_owned() };
+    if !families.iter().any(|name| name == Column::Head.name()) {
+        return Err(foreign());
+    }
+    let other =
+        RocksDb::open_cf_for_read_only(&options, path, [DEFAULT_FAMILY, Column::Head.name()], false).map_err(failed)?;
+    let head = other.cf_handle(Column::Head.name()).expect("the family was opened above");
+    let found = other.get_cf(head, LAYOUT_KEY).map_err(failed)?.ok_or_else(foreign)?;
+    supported(path, decode_layout_version(&found).map_err(|_| foreign())?)?;
+    Err(foreign())
+}
+
+fn supported(path: &Path, found: u32) -> Result<(), StoreError> {
+    if found == LAYOUT_VERSION {
+        return Ok(());
+    }
+    Err(StoreError::Layout { path: path.to_owned(), found, supported: LAYOUT_VERSION })
+}

@@ -1,0 +1,206 @@
+//! What can go wrong with a store, by what the caller can do about it.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use alloy_primitives::{Address, B256, Bytes};
+use ropewalk_state::StateError;
+
+use crate::layout::{DecodeError, Head};
+
+/// A store could not be opened, read or written.
+///
+/// None of these says anything about whether a block is valid.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Somebody else has the store open: another process, or this one.
+    ///
+    /// A store stays open as long as one of its readers lives.
+    #[error("the store at {} is open elsewhere", .path.display())]
+    Locked {
+        /// The store's directory.
+        path: PathBuf,
+    },
+    /// The directory cannot be created, read or written.
+    #[error("the directory {} cannot be used", .path.display())]
+    Directory {
+        /// The store's directory.
+        path: PathBuf,
+        /// What the operating system says; its kind tells a missing right from a read-only file system.
+        source: io::Error,
+    },
+    /// No space is left on the device. What was committed before is safe.
+    #[error("no space is left for the store at {}", .path.display())]
+    DiskFull {
+        /// The store's directory.
+        path: PathBuf,
+        /// Which write found out.
+        source: io::Error,
+    },
+    /// The directory holds something, and it is not a store.
+    #[error("the directory {} holds something other than a store", .path.display())]
+    NotAStore {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There are files of a database, but not the one that tells which of them count.
+    #[error("the store at {} lacks its file {missing}", .path.display())]
+    Incomplete {
+        /// The store's directory.
+        path: PathBuf,
+        /// Name of the missing file.
+        missing: &'static str,
+    },
+    /// The store was written in a layout that this version does not read.
+    #[error(
+        "the store at {} has layout {found}, this version reads layout {supported}: \
+         open it with the version that wrote it, or remove the directory and fill it anew", .path.display()
+    )]
+    Layout {
+        /// The store's directory.
+        path: PathBuf,
+        /// Layout version found.
+        found: u32,
+        /// Layout version that this version reads and writes.
+        supported: u32,
+    },
+    /// Loading a base state was interrupted, so the content is no block's state.
+    #[error(
+        "loading the state of {} into the store at {} was interrupted: remove the directory and load again",
+        name(Some(.base)), .path.display()
+    )]
+    UnfinishedLoad {
+        /// The store's directory.
+        path: PathBuf,
+        /// The block whose state was being loaded.
+        base: Head,
+    },
+    /// The head marker and the record of the block it names disagree.
+    #[error("the head of the store at {} is {}, which its record of blocks does not confirm", .path.display(), name(Some(.head)))]
+    UnconfirmedHead {
+        /// The store's directory.
+        path: PathBuf,
+        /// The head marker.
+        head: Head,
+    },
+    /// The block does not follow the head. The store is as it was.
+    #[error("block {number} with parent {parent_hash} does not extend the head, which is {}", name(.head.as_deref()))]
+    NotExtending {
+        /// The store's head; `None` where the store is empty, and then only block 0 may be committed.
+        head: Option<Box<Head>>,
+        /// The block's number.
+        number: u64,
+        /// The block's parent.
+        parent_hash: B256,
+    },
+    /// The changes leave slots with an account that they say is gone. The store is as it was.
+    #[error("account {address} is gone after block {number} and has storage")]
+    StorageWithoutAccount {
+        /// The account.
+        address: Address,
+        /// The block's number.
+        number: u64,
+    },
+    /// A base state can only be loaded into an empty store. The store is as it was.
+    #[error("a base state cannot be loaded: the store is not empty, its head is {}", name(Some(.head)))]
+    NotEmpty {
+        /// The store's head.
+        head: Head,
+    },
+    /// A base state came with a hash of its own block that is not the block's, or of a later block.
+    #[error("hash {hash} of block {number} does not belong to the state of {}", name(Some(.base)))]
+    UnexpectedBlockHash {
+        /// Number of the block the hash is said to belong to.
+        number: u64,
+        /// The hash.
+        hash: B256,
+        /// The block whose state is being loaded.
+        base: Box<Head>,
+    },
+    /// A value in the database is not one that the layout allows.
+    #[error("value at key {key} of column family {column} is malformed")]
+    Malformed {
+        /// Name of the column family.
+        column: &'static str,
+        /// Key of the value.
+        key: Bytes,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// An account's storage was cleared as often as its number can count.
+    #[error("storage of the account with hash {0} was cleared too often")]
+    IncarnationsExhausted(B256),
+    /// RocksDB found damage: a checksum that does not match, or a file that is missing.
+    #[error("the store at {} is damaged", .path.display())]
+    Damaged {
+        /// The store's directory.
+        path: PathBuf,
+        /// What RocksDB found, and in which file.
+        source: rocksdb::Error,
+    },
+    /// RocksDB failed otherwise.
+    #[error("the database at {} failed", .path.display())]
+    Database {
+        /// The store's directory.
+        path: PathBuf,
+        /// What RocksDB says.
+        source: rocksdb::Error,
+    },
+}
+
+impl StoreError {
+    /// Sorts an error of the operating system.
+    pub(crate) fn from_io(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path, source },
+            _ => Self::Directory { path, source },
+        }
+    }
+
+    /// Sorts an error of RocksDB.
+    ///
+    /// RocksDB's C interface hands every error over as one line of text, so the operating system's own words in it are
+    /// all there is to go by. What they do not tell stays [`Database`](Self::Database).
+    pub(crate) fn from_rocksdb(path: &Path, source: rocksdb::Error) -> Self {
+        let says = |words: &str| source.as_ref().contains(words);
+        let kind = match source.kind() {
+            rocksdb::ErrorKind::Corruption => return Self::Damaged { path: path.to_owned(), source },
+            rocksdb::ErrorKind::IOError => IO_KINDS.iter().find(|(words, _)| says(words)).map(|(_, kind)| *kind),
+            _ => None,
+        };
+        match kind {
+            Some(kind) => Self::from_io(path, io::Error::new(kind, source)),
+            None if says("lock hold by current process") || says("While lock file") => {
+                Self::Locked { path: path.to_owned() }
+            }
+            None => Self::Database { path: path.to_owned(), source },
+        }
+    }
+}
+
+/// How messages speak of a block.
+fn name(head: Option<&Head>) -> String {
+    match head {
+        Some(head) => format!("block {} ({})", head.number, head.hash),
+        None => "no block yet".to_owned(),
+    }
+}
+
+/// The operating system's words in RocksDB's messages, and what they mean.
+const IO_KINDS: [(&str, io::ErrorKind); 5] = [
+    ("No space left on device", io::ErrorKind::StorageFull),
+    ("Disk quota exceeded", io::ErrorKind::QuotaExceeded),
+    ("Read-only file system", io::ErrorKind::ReadOnlyFilesystem),
+    ("Permission denied", io::ErrorKind::PermissionDenied),
+    ("Operation not permitted", io::ErrorKind::PermissionDenied),
+];
+
+impl From<StoreError> for StateError {
+    fn from(error: StoreError) -> Self {
+        Self::source_failed(error)
+    }
+}

@@ -1,0 +1,72 @@
+//! Makes blocks durable: a state in RocksDB that is always exactly some block's state.
+//!
+//! A [`Store`] takes one block after another ([`Store::commit_block`]), each in one atomic batch that carries the head
+//! marker, so that whatever interrupts it, the next open finds the state after some block and nothing in between. How
+//! far back that block may lie is the chosen [`Durability`]. A [`StoreReader`] is an owned snapshot: it sees one block,
+//! however many are committed meanwhile, and may be cloned to as many threads as one likes. It implements
+//! [`StateReader`](ropewalk_state::StateReader), the store [`StateWriter`](ropewalk_state::StateWriter).
+//!
+//! No execution and no EIP rule lives here. What the bytes mean is said in one place, the documentation of
+//! [`layout`]; the files follow the way of a block:
+//!
+//! | file | holds |
+//! |---|---|
+//! | `layout` | column families, keys, values: every byte that reaches RocksDB, and its decoding |
+//! | `tuning` | every RocksDB knob, and what it costs |
+//! | `database` | opening: the lock, whose directory this is, which layout; RocksDB's errors made typed |
+//! | `commit` | a block's changes as one batch |
+//! | `base` | a whole state as one load, guarded by a marker; and its removal |
+//! | `reader` | snapshots |
+//! | `store` | the head, and who may follow it |
+//!
+//! # Example
+//!
+//! ```
+//! use alloy_primitives::{Address, B256, U256};
+//! use ropewalk_state::{Account, AccountChange, BlockCommit, Changes, StateReader};
+//! use ropewalk_store::{Store, StoreOptions};
+//!
+//! let directory = tempfile::tempdir()?;
+//! let mut store = Store::open(directory.path(), &StoreOptions::default())?;
+//! assert_eq!(store.head(), None);
+//!
+//! let address = Address::repeat_byte(1);
+//! let account = Account { balance: U256::from(7), ..Account::EMPTY };
+//! let changes = Changes {
+//!     accounts: vec![AccountChange {
+//!         address,
+//!         before: None,
+//!         after: Some(account),
+//!         storage_cleared: false,
+//!         slots: Vec::new(),
+//!     }],
+//!     ..Changes::default()
+//! };
+//! let genesis = BlockCommit {
+//!     number: 0,
+//!     hash: B256::repeat_byte(2),
+//!     parent_hash: B256::ZERO,
+//!     state_root: B256::repeat_byte(3),
+//!     changes: &changes,
+//! };
+//! store.commit_block(&genesis)?;
+//! assert_eq!(store.reader().account(&address)?, Some(account));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod layout;
+
+mod base;
+mod commit;
+mod database;
+mod error;
+mod reader;
+mod store;
+mod tuning;
+
+pub use base::BaseEntry;
+pub use error::StoreError;
+pub use layout::{BlockMeta, Head};
+pub use reader::StoreReader;
+pub use store::Store;
+pub use tuning::{Durability, StoreOptions};

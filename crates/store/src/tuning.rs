@@ -1,0 +1,142 @@
+//! Every RocksDB knob, and what it costs.
+//!
+//! Memory is bounded by what [`StoreOptions`] states: the block cache, which holds index and filter blocks too and is
+//! shared by all column families, and the memtables. Keys begin with hashes, so neighbours have nothing in common and
+//! reads are point look-ups without locality; that decides most of what follows.
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, DataBlockIndexType, LogLevel,
+    Options, ReadOptions, SliceTransform, WriteOptions,
+};
+
+use crate::layout::{Column, STORAGE_PREFIX_LENGTH};
+
+/// How a store is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// What a power cut may cost.
+    pub durability: Durability,
+    /// Size of the block cache in bytes: data, index and filter blocks of all column families.
+    pub cache_bytes: usize,
+    /// Total size of the memtables in bytes: what is committed and not yet in sorted files. The write-ahead log, and
+    /// with it the time to open after a crash, grows with it.
+    pub memtable_bytes: usize,
+}
+
+impl Default for StoreOptions {
+    /// Every block synced, 256 MiB of cache, 64 MiB of memtables.
+    fn default() -> Self {
+        Self { durability: Durability::EveryBlock, cache_bytes: 256 << 20, memtable_bytes: 64 << 20 }
+    }
+}
+
+/// When a committed block is safe from a power cut.
+///
+/// A crash or a kill of the process alone loses nothing in either case, and whatever happens, the store reopens with
+/// the state of exactly one block: blocks are lost whole and from the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Each block is on the disk when its commit returns: a power cut costs nothing that was committed. Each commit
+    /// waits for the disk once.
+    #[default]
+    EveryBlock,
+    /// The operating system writes when it sees fit: a power cut costs the latest blocks, usually those of the last
+    /// half minute. [`Store::sync`](crate::Store::sync) makes everything so far safe.
+    OperatingSystem,
+}
+
+/// Options of the database as a whole.
+pub(crate) fn database_options(options: &StoreOptions) -> Options {
+    let mut database = Options::default();
+    database.create_if_missing(true);
+    database.create_missing_column_families(true);
+    database.set_db_write_buffer_size(options.memtable_bytes);
+    // A family that is seldom written (code, head) keeps the log from being dropped until it is flushed.
+    database.set_max_total_wal_size(2 * options.memtable_bytes as u64);
+    // Replays the log up to the first record that is not whole, which is where a power cut leaves it.
+    database.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    // A log that went missing is found at open.
+    database.set_track_and_verify_wals_in_manifest(true);
+    // Bounds file handles, and keeps open from touching every file of a large store.
+    database.set_max_open_files(512);
+    database.set_log_level(LogLevel::Warn);
+    database.set_keep_log_file_num(2);
+    database.set_stats_dump_period_sec(0);
+    database
+}
+
+/// The column families with their options, around one cache.
+pub(crate) fn column_descriptors(options: &StoreOptions) -> Vec<ColumnFamilyDescriptor> {
+    let cache = Cache::new_hyper_clock_cache(options.cache_bytes, 0);
+    Column::ALL
+        .iter()
+        .map(|column| ColumnFamilyDescriptor::new(column.name(), column_options(*column, &cache)))
+        .collect()
+}
+
+fn column_options(column: Column, cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_cache_index_and_filter_blocks_with_high_priority(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // Since version 6 a block's checksum covers its place, so that a block in the wrong place is found too.
+    table.set_format_version(6);
+
+    let mut family = Options::default();
+    match column {
+        Column::Accounts | Column::Incarnations | Column::Storage => {
+            // Absent accounts and slots are asked for all the time; a filter answers without touching the data.
+            table.set_ribbon_filter(10.0);
+            table.set_whole_key_filtering(true);
+            table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+            table.set_block_size(4 << 10);
+            // Hashes do not compress, and values are short.
+            family.set_compression_type(DBCompressionType::None);
+            // The same for memtables, where a miss would cost a search through a skip list.
+            family.set_memtable_whole_key_filtering(true);
+            family.set_memtable_prefix_bloom_ratio(0.02);
+        }
+        Column::Code => {
+            table.set_block_size(16 << 10);
+            family.set_compression_type(DBCompressionType::Lz4);
+        }
+        Column::Blocks | Column::BlockHashes | Column::Head => {
+            family.set_compression_type(DBCompressionType::Lz4);
+        }
+    }
+    if column == Column::Storage {
+        // Lets the filters answer whether an account has any slot at all.
+        family.set_prefix_extractor(SliceTransform::create_fixed_prefix(STORAGE_PREFIX_LENGTH));
+    }
+    family.set_block_based_table_factory(&table);
+    family
+}
+
+/// How a block is written.
+pub(crate) fn block_write(durability: Durability) -> WriteOptions {
+    let mut write = WriteOptions::default();
+    write.set_sync(durability == Durability::EveryBlock);
+    write
+}
+
+/// How a part of a base state is written: what follows it in the log is synced, or else it does not count.
+pub(crate) fn part_write() -> WriteOptions {
+    WriteOptions::default()
+}
+
+/// How a mark is written that must be on the disk before what it guards.
+pub(crate) fn mark_write() -> WriteOptions {
+    let mut write = WriteOptions::default();
+    write.set_sync(true);
+    write
+}
+
+/// How keys with one prefix are looked through, for a column family with prefixes.
+///
+/// A scan over several prefixes needs `total_order_seek`, or the filters hide keys from it.
+pub(crate) fn prefix_read() -> ReadOptions {
+    let mut read = ReadOptions::default();
+    read.set_prefix_same_as_start(true);
+    read
+}

@@ -1,0 +1,7 @@
+//! The store as its users see it: blocks, snapshots, opening, and a model beside it.
+
+mod blocks;
+mod chain;
+mod loading;
+mod model;
+mod opening;
