@@ -1,0 +1,267 @@
+//! The fields of an account as locations of their own: value, delta and observation.
+//!
+//! | field | set by | stepped by |
+//! |---|---|---|
+//! | balance | destruction | every movement of value |
+//! | nonce | sender, creator, creation, authorization | |
+//! | code | creation, authorization | |
+//! | existence | explicitly, or derived: what is not empty exists | |
+//! | storage cleared | creation, destruction | |
+
+use alloy_primitives::{B256, KECCAK256_EMPTY, U256};
+use revm::bytecode::Bytecode;
+use ropewalk_engine::Fields;
+use ropewalk_state::Account;
+
+use crate::program::field;
+
+/// An account as multi-version memory holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountValue {
+    /// Whether the account exists. Before EIP-161 an empty one may.
+    pub exists: bool,
+    /// Balance in wei.
+    pub balance: U256,
+    /// Transactions sent, or contracts created.
+    pub nonce: u64,
+    /// Hash of the code.
+    pub code_hash: B256,
+    /// The code itself, when it was deployed in this block: the base state does not know it yet.
+    pub code: Option<Bytecode>,
+    /// The account was destroyed in this block; what exists now came later.
+    pub destroyed: bool,
+}
+
+impl AccountValue {
+    /// What is there when nothing is.
+    pub const ABSENT: Self =
+        Self { exists: false, balance: U256::ZERO, nonce: 0, code_hash: KECCAK256_EMPTY, code: None, destroyed: false };
+
+    /// Neither nonce nor code: whether the account is empty then hangs on its balance alone.
+    pub fn is_bare(&self) -> bool {
+        self.nonce == 0 && self.code_hash == KECCAK256_EMPTY
+    }
+
+    /// Empty as EIP-161 defines it.
+    pub fn is_empty(&self) -> bool {
+        self.is_bare() && self.balance.is_zero()
+    }
+
+    /// The account, if it exists.
+    pub fn account(&self) -> Option<Account> {
+        let Self { nonce, balance, code_hash, .. } = *self;
+        self.exists.then_some(Account { nonce, balance, code_hash })
+    }
+}
+
+impl From<Option<Account>> for AccountValue {
+    fn from(account: Option<Account>) -> Self {
+        match account {
+            Some(Account { nonce, balance, code_hash }) => {
+                Self { exists: true, balance, nonce, code_hash, ..Self::ABSENT }
+            }
+            None => Self::ABSENT,
+        }
+    }
+}
+
+/// What a transaction does to a balance, in wei.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BalanceStep {
+    /// Leaves it as it is.
+    Keep,
+    /// Adds to it; `peak` is the most that it was above its start on the way, at least `amount`.
+    Credit {
+        /// What is added in the end.
+        amount: U256,
+        /// The highest point on the way.
+        peak: U256,
+    },
+    /// Takes from it.
+    Debit(U256),
+    /// Sets it, whatever it was.
+    Set(U256),
+}
+
+/// What a transaction does to an account's existence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existence {
+    /// An account that is not empty afterwards exists; otherwise nothing changes.
+    Derived,
+    /// It exists afterwards, even if empty.
+    Present,
+    /// It is gone.
+    Absent,
+}
+
+/// What a transaction does to an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountDelta {
+    /// To its balance.
+    pub balance: BalanceStep,
+    /// The nonce that it gets.
+    pub nonce: Option<u64>,
+    /// The code that it gets; `None` inside for no code.
+    pub code: Option<(B256, Option<Bytecode>)>,
+    /// To its existence.
+    pub existence: Existence,
+    /// Whether its storage is emptied before the transaction's own slot writes.
+    pub clears_storage: bool,
+}
+
+impl AccountDelta {
+    /// Changes nothing.
+    pub const NONE: Self = Self {
+        balance: BalanceStep::Keep,
+        nonce: None,
+        code: None,
+        existence: Existence::Derived,
+        clears_storage: false,
+    };
+
+    /// Destroys the account, with all it holds.
+    pub const DESTROY: Self = Self {
+        balance: BalanceStep::Set(U256::ZERO),
+        nonce: Some(0),
+        code: Some((KECCAK256_EMPTY, None)),
+        existence: Existence::Absent,
+        clears_storage: true,
+    };
+
+    /// Adds `amount` wei.
+    pub const fn credit(amount: U256) -> Self {
+        Self { balance: BalanceStep::Credit { amount, peak: amount }, ..Self::NONE }
+    }
+
+    pub(crate) fn fits(&self, value: &AccountValue) -> bool {
+        match self.balance {
+            BalanceStep::Keep | BalanceStep::Set(_) => true,
+            BalanceStep::Credit { peak, .. } => value.balance.checked_add(peak).is_some(),
+            BalanceStep::Debit(amount) => value.balance >= amount,
+        }
+    }
+
+    pub(crate) fn apply(&self, value: &mut AccountValue) {
+        match self.balance {
+            BalanceStep::Keep => {}
+            BalanceStep::Credit { amount, .. } => value.balance = value.balance.saturating_add(amount),
+            BalanceStep::Debit(amount) => value.balance = value.balance.saturating_sub(amount),
+            BalanceStep::Set(balance) => value.balance = balance,
+        }
+        if let Some(nonce) = self.nonce {
+            value.nonce = nonce;
+        }
+        if let Some((hash, code)) = &self.code {
+            value.code_hash = *hash;
+            value.code.clone_from(code);
+        }
+        match self.existence {
+            Existence::Derived => value.exists |= !value.is_empty(),
+            Existence::Present => value.exists = true,
+            Existence::Absent => {
+                value.destroyed = true;
+                value.exists = false;
+            }
+        }
+    }
+
+    pub(crate) fn fields(&self) -> Fields {
+        let mut fields = 0;
+        if self.balance != BalanceStep::Keep {
+            fields |= field::BALANCE;
+        }
+        if self.nonce.is_some() {
+            fields |= field::NONCE;
+        }
+        if self.code.is_some() {
+            fields |= field::CODE;
+        }
+        if self.existence != Existence::Derived {
+            fields |= field::EXISTENCE;
+        }
+        if self.clears_storage {
+            fields |= field::STORAGE;
+        }
+        fields
+    }
+}
+
+/// The balances, in wei and inclusive, for which an attempt would have gone the same way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BalanceRange {
+    /// Least balance.
+    pub least: U256,
+    /// Greatest balance.
+    pub most: U256,
+}
+
+impl BalanceRange {
+    /// Any balance.
+    pub const ANY: Self = Self { least: U256::ZERO, most: U256::MAX };
+
+    /// Exactly `balance`.
+    pub const fn exactly(balance: U256) -> Self {
+        Self { least: balance, most: balance }
+    }
+
+    /// Whether `balance` is inside.
+    pub fn contains(&self, balance: U256) -> bool {
+        self.least <= balance && balance <= self.most
+    }
+}
+
+/// What an attempt learnt from an account, field by field; `None` is nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountObservation {
+    /// Where the balance was.
+    pub balance: BalanceRange,
+    /// The nonce.
+    pub nonce: Option<u64>,
+    /// The hash of the code.
+    pub code_hash: Option<B256>,
+    /// Whether it was [bare](AccountValue::is_bare).
+    pub bare: Option<bool>,
+    /// Whether it existed.
+    pub exists: Option<bool>,
+}
+
+impl AccountObservation {
+    /// Nothing learnt.
+    pub const NONE: Self = Self { balance: BalanceRange::ANY, nonce: None, code_hash: None, bare: None, exists: None };
+
+    pub(crate) fn exact(value: &AccountValue) -> Self {
+        Self {
+            balance: BalanceRange::exactly(value.balance),
+            nonce: Some(value.nonce),
+            code_hash: Some(value.code_hash),
+            bare: Some(value.is_bare()),
+            exists: Some(value.exists),
+        }
+    }
+
+    pub(crate) fn holds(&self, value: &AccountValue) -> bool {
+        self.balance.contains(value.balance)
+            && self.nonce.is_none_or(|nonce| nonce == value.nonce)
+            && self.code_hash.is_none_or(|hash| hash == value.code_hash)
+            && self.bare.is_none_or(|bare| bare == value.is_bare())
+            && self.exists.is_none_or(|exists| exists == value.exists)
+    }
+
+    pub(crate) fn fields(&self) -> Fields {
+        let mut fields = 0;
+        if self.balance != BalanceRange::ANY {
+            fields |= field::BALANCE;
+        }
+        if self.nonce.is_some() || self.bare.is_some() {
+            fields |= field::NONCE;
+        }
+        if self.code_hash.is_some() || self.bare.is_some() {
+            fields |= field::CODE;
+        }
+        if self.exists.is_some() {
+            // Existence follows from the other fields too.
+            fields |= field::EXISTENCE | field::BALANCE | field::NONCE | field::CODE;
+        }
+        fields
+    }
+}

@@ -1,0 +1,257 @@
+//! revm's database over a view, and the notes of what an attempt observed.
+//!
+//! The handle owns the view for the length of an attempt, because revm's EVM owns its database and lives longer than
+//! any block. It remembers every account that was loaded, and gathers per account one observation that grows as the EVM
+//! makes use of the account; [`StateHandle::finish`] hands them to the view. Slots are read exactly, at once.
+//!
+//! Bounds are put in terms of the balance that was *loaded*: an attempt that has itself moved value computes with
+//! `loaded + own`, so "the journal's balance covers x" says "the loaded balance is at least `loaded - (journal - x)`".
+
+use std::{collections::HashMap, sync::Arc};
+
+use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256};
+use revm::{
+    Database,
+    bytecode::Bytecode,
+    database_interface::DBErrorMarker,
+    state::{Account, AccountInfo, EvmState},
+};
+use ropewalk_engine::{Handle, Interrupt, View};
+use ropewalk_state::{StateError, StateReader};
+
+use crate::{
+    AccountObservation, AccountValue, BalanceRange, CodeCache, EvmDelta, EvmKey, EvmObservation, EvmProgram, EvmValue,
+};
+
+/// Why the database could not answer: an interrupt of the attempt, on its way through revm.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the attempt was interrupted")]
+pub struct HandleError(pub(crate) InterruptKind);
+
+/// What interrupted.
+#[derive(Debug, Clone)]
+pub(crate) struct InterruptKind(pub(crate) Interrupt<StateError>);
+
+impl PartialEq for InterruptKind {
+    /// By kind; revm compares errors only in tests.
+    fn eq(&self, other: &Self) -> bool {
+        std::mem::discriminant(&self.0) == std::mem::discriminant(&other.0)
+    }
+}
+
+impl Eq for InterruptKind {}
+
+impl DBErrorMarker for HandleError {}
+
+impl From<Interrupt<StateError>> for HandleError {
+    fn from(interrupt: Interrupt<StateError>) -> Self {
+        Self(InterruptKind(interrupt))
+    }
+}
+
+/// An account that the attempt loaded.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) handle: Handle,
+    pub(crate) exists: bool,
+    pub(crate) balance: U256,
+    pub(crate) nonce: u64,
+    pub(crate) code_hash: B256,
+    pub(crate) observation: AccountObservation,
+    /// The most that the attempt had it above the loaded balance.
+    pub(crate) peak: U256,
+}
+
+impl Loaded {
+    pub(crate) fn is_bare(&self) -> bool {
+        self.nonce == 0 && self.code_hash == KECCAK256_EMPTY
+    }
+
+    /// Relies on the balance in full.
+    pub(crate) fn observe_balance(&mut self) {
+        self.observation.balance = BalanceRange::exactly(self.balance);
+    }
+
+    /// Relies on the journal's balance, `journal`, covering `amount`, or on its failing to.
+    pub(crate) fn observe_covers(&mut self, journal: U256, amount: U256) {
+        let range = &mut self.observation.balance;
+        match journal.checked_sub(amount) {
+            Some(spare) => range.least = range.least.max(self.balance.saturating_sub(spare)),
+            None => {
+                let short = amount - journal - U256::from(1);
+                range.most = range.most.min(self.balance.saturating_add(short));
+            }
+        }
+    }
+
+    /// Notes that the journal's balance rises to `journal`.
+    pub(crate) fn note_peak(&mut self, journal: U256) {
+        self.peak = self.peak.max(journal.saturating_sub(self.balance));
+    }
+
+    /// Relies on whether the account, as the journal has it, is empty.
+    pub(crate) fn observe_emptiness(&mut self, info: &AccountInfo) {
+        let journal_bare = info.nonce == 0 && info.is_empty_code_hash();
+        if !self.is_bare() {
+            self.observation.bare = Some(false);
+        } else if journal_bare {
+            self.observation.bare = Some(true);
+            if info.balance.is_zero() {
+                self.observe_balance();
+            } else if info.balance <= self.balance {
+                self.observe_covers(info.balance, U256::from(1));
+            }
+        }
+    }
+
+    pub(crate) fn observe_nonce(&mut self) {
+        self.observation.nonce = Some(self.nonce);
+    }
+
+    pub(crate) fn observe_code(&mut self) {
+        self.observation.code_hash = Some(self.code_hash);
+    }
+
+    pub(crate) fn observe_existence(&mut self) {
+        self.observation.exists = Some(self.exists);
+    }
+
+    /// Relies on all of it.
+    pub(crate) fn observe_all(&mut self) {
+        self.observe_balance();
+        self.observe_nonce();
+        self.observe_code();
+        self.observe_existence();
+        self.observation.bare = Some(self.is_bare());
+    }
+}
+
+/// revm's database for one worker.
+pub struct StateHandle {
+    /// There only while an attempt runs.
+    view: Option<View<EvmProgram>>,
+    reader: Arc<dyn StateReader>,
+    codes: Arc<CodeCache>,
+    loaded: Vec<Loaded>,
+    by_address: HashMap<Address, u32, foldhash::fast::RandomState>,
+}
+
+impl StateHandle {
+    pub(crate) fn new(reader: Arc<dyn StateReader>, codes: Arc<CodeCache>) -> Self {
+        Self { view: None, reader, codes, loaded: Vec::new(), by_address: HashMap::default() }
+    }
+
+    /// Takes the view for an attempt.
+    pub(crate) fn begin(&mut self, view: View<EvmProgram>) {
+        self.view = Some(view);
+        self.loaded.clear();
+        self.by_address.clear();
+    }
+
+    /// Records what was observed and gives the view back.
+    pub(crate) fn finish(&mut self) -> View<EvmProgram> {
+        let mut view = self.view.take().expect("an attempt begins before it finishes");
+        for loaded in &mut self.loaded {
+            if loaded.observation != AccountObservation::NONE {
+                let observation = std::mem::replace(&mut loaded.observation, AccountObservation::NONE);
+                view.observe(loaded.handle, EvmObservation::Account(observation));
+            }
+        }
+        view
+    }
+
+    /// The note of an account, if it was loaded.
+    pub(crate) fn loaded(&mut self, address: &Address) -> Option<&mut Loaded> {
+        let at = *self.by_address.get(address)?;
+        Some(&mut self.loaded[at as usize])
+    }
+
+    /// Relies on everything that was loaded.
+    pub(crate) fn observe_everything(&mut self) {
+        self.loaded.iter_mut().for_each(Loaded::observe_all);
+    }
+
+    /// Relies on the emptiness of everything that was loaded.
+    pub(crate) fn observe_all_emptiness(&mut self, state: &EvmState) {
+        for (address, at) in &self.by_address {
+            if let Some(Account { info, .. }) = state.get(address) {
+                self.loaded[*at as usize].observe_emptiness(info);
+            }
+        }
+    }
+
+    /// Whether an address has no storage, as an observation (EIP-7610).
+    pub(crate) fn storage_is_empty(&mut self, address: Address) -> Result<bool, HandleError> {
+        match self.view().read(&EvmKey::StorageEmpty(address))? {
+            EvmValue::StorageEmpty(empty) => Ok(empty),
+            other => unreachable!("the storage emptiness of {address} is {other:?}"),
+        }
+    }
+
+    pub(crate) fn write(&mut self, key: &EvmKey, delta: EvmDelta) {
+        self.view().write(key, delta);
+    }
+
+    pub(crate) fn write_to(&mut self, handle: Handle, delta: EvmDelta) {
+        self.view().write_to(handle, delta);
+    }
+
+    fn view(&mut self) -> &mut View<EvmProgram> {
+        self.view.as_mut().expect("revm asks for state only during an attempt")
+    }
+}
+
+impl Database for StateHandle {
+    type Error = HandleError;
+
+    fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, HandleError> {
+        let (handle, value) = self.view().load(&EvmKey::Account(address), |value| match value {
+            EvmValue::Account(value) => value.clone(),
+            other => unreachable!("the account {address} is {other:?}"),
+        })?;
+        let AccountValue { exists, balance, nonce, code_hash, code, .. } = value;
+        self.by_address.insert(address, self.loaded.len() as u32);
+        self.loaded.push(Loaded {
+            handle,
+            exists,
+            balance,
+            nonce,
+            code_hash,
+            observation: AccountObservation::NONE,
+            peak: U256::ZERO,
+        });
+        if !exists {
+            return Ok(None);
+        }
+        let code = if code_hash == KECCAK256_EMPTY {
+            Some(Bytecode::default())
+        } else {
+            code.or_else(|| self.codes.get(&code_hash))
+        };
+        Ok(Some(AccountInfo { balance, nonce, code_hash, code, ..AccountInfo::default() }))
+    }
+
+    fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode, HandleError> {
+        if hash == KECCAK256_EMPTY {
+            return Ok(Bytecode::default());
+        }
+        self.codes.get_or_load(&hash, &*self.reader).map_err(|fault| Interrupt::Fault(fault).into())
+    }
+
+    fn storage(&mut self, address: Address, slot: U256) -> Result<U256, HandleError> {
+        match self.view().read(&EvmKey::Slot(address, slot))? {
+            EvmValue::Slot(value) => Ok(value),
+            other => unreachable!("slot {slot} of {address} is {other:?}"),
+        }
+    }
+
+    fn block_hash(&mut self, number: u64) -> Result<B256, HandleError> {
+        self.reader.block_hash(number).map_err(|fault| Interrupt::Fault(fault).into())
+    }
+}
+
+impl std::fmt::Debug for StateHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StateHandle").field("view", &self.view).field("loaded", &self.loaded).finish_non_exhaustive()
+    }
+}

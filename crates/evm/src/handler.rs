@@ -1,0 +1,125 @@
+//! revm's transaction handler with observations where a transaction is validated and started.
+//!
+//! The sender's deduction observes its nonce and code exactly and its balance only as "affords the maximum fee": what it
+//! pays is a debit. The reimbursement and the beneficiary's reward are credits and observe nothing.
+
+use alloy_primitives::Address;
+use revm::{
+    context::{Cfg, Transaction, TransactionType, result::EVMError},
+    context_interface::{
+        result::{HaltReason, InvalidTransaction},
+        transaction::AuthorizationTr,
+    },
+    handler::{EvmTr, Handler, execution, pre_execution},
+    inspector::InspectorHandler,
+    interpreter::{
+        GasTracker, InitialAndFloorGas, SharedMemory, interpreter::EthInterpreter, interpreter_action::FrameInit,
+    },
+};
+
+use crate::{
+    HandleError,
+    machine::{EvmContext, Machine},
+};
+
+/// What can go wrong inside revm.
+pub(crate) type MachineError = EVMError<HandleError, InvalidTransaction>;
+
+/// The handler; it has no state of its own.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ObservingHandler;
+
+impl Handler for ObservingHandler {
+    type Evm = Machine;
+    type Error = MachineError;
+    type HaltReason = HaltReason;
+
+    fn validate_against_state_and_deduct_caller(
+        &self,
+        evm: &mut Machine,
+        _init_and_floor_gas: &mut InitialAndFloorGas,
+    ) -> Result<(), MachineError> {
+        let context = evm.ctx();
+        let result = pre_execution::validate_against_state_and_deduct_caller::<_, MachineError>(context);
+        let (caller, most) = (context.tx.caller(), context.tx.max_balance_spending());
+        if let Some(loaded) = context.journaled_state.database.loaded(&caller) {
+            loaded.observe_nonce();
+            loaded.observe_code();
+            match (&result, most) {
+                (Ok(()), Ok(most)) => loaded.observe_covers(loaded.balance, most),
+                // The error names the balance.
+                _ => loaded.observe_balance(),
+            }
+        }
+        result
+    }
+
+    fn apply_eip7702_auth_list(&self, evm: &mut Machine, gas: &mut GasTracker) -> Result<Option<u64>, MachineError> {
+        let context = evm.ctx();
+        let refund = pre_execution::apply_eip7702_auth_list::<_, MachineError>(context, gas);
+        if context.tx.tx_type() == TransactionType::Eip7702 {
+            let authorities: Vec<Address> =
+                context.tx.authorization_list().filter_map(|authorization| authorization.authority()).collect();
+            for authority in authorities {
+                // Which of its fields counted depends on where the check ended; all of them is right in any case.
+                if let Some(loaded) = context.journaled_state.database.loaded(&authority) {
+                    loaded.observe_nonce();
+                    loaded.observe_code();
+                    loaded.observe_existence();
+                }
+            }
+        }
+        refund
+    }
+
+    fn first_frame_input(
+        &mut self,
+        evm: &mut Machine,
+        gas: &mut GasTracker,
+    ) -> Result<Option<FrameInit>, MachineError> {
+        let context = evm.ctx_mut();
+        let mut memory = SharedMemory::new_with_buffer(context.local.shared_memory_buffer.clone());
+        memory.set_memory_limit(context.cfg.memory_limit());
+        let frame_input = execution::create_init_frame(context, gas)?;
+        if let Some(recipient) = context.tx.kind().to().copied() {
+            observe_callee(context, recipient);
+            if context.cfg.is_amsterdam_eip2780_enabled() {
+                observe_emptiness(context, recipient);
+            }
+        }
+        Ok(frame_input.map(|frame_input| FrameInit { depth: 0, memory, frame_input }))
+    }
+}
+
+impl InspectorHandler for ObservingHandler {
+    type IT = EthInterpreter;
+}
+
+/// Relies on the code that a call of `address` runs: its own, or that of its delegate (EIP-7702).
+pub(crate) fn observe_callee(context: &mut EvmContext, address: Address) {
+    let journal = &mut context.journaled_state;
+    let Some(account) = journal.inner.state.get(&address) else { return };
+    let delegate = account.info.code.as_ref().and_then(|code| code.eip7702_address());
+    for address in std::iter::once(address).chain(delegate) {
+        if let Some(loaded) = journal.database.loaded(&address) {
+            loaded.observe_code();
+        }
+    }
+}
+
+/// Relies on whether `address` is empty, as the journal has it.
+pub(crate) fn observe_emptiness(context: &mut EvmContext, address: Address) {
+    let journal = &mut context.journaled_state;
+    if let Some(account) = journal.inner.state.get(&address)
+        && let Some(loaded) = journal.database.loaded(&address)
+    {
+        loaded.observe_emptiness(&account.info);
+    }
+}
+
+/// Relies on the exact balance of `address`.
+pub(crate) fn observe_balance(context: &mut EvmContext, address: Address) {
+    if let Some(loaded) = context.journaled_state.database.loaded(&address) {
+        loaded.observe_balance();
+    }
+}

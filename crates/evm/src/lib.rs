@@ -1,0 +1,42 @@
+//! Runs one Ethereum transaction in revm against a view of multi-version memory, and translates what it did.
+//!
+//! ```text
+//!   view ──load──> StateHandle (revm's Database) ──> revm's own journal ──finalize──> write set
+//!                       ^
+//!                       │ observe: frame initialisation, instruction wrappers, our handler
+//! ```
+//!
+//! revm loads whole accounts. A **load** is answered with the best known values and is not an observation: what makes
+//! one is the place in the EVM where a value decides something. A value transfer observes "balance at least x", a
+//! `BALANCE` the exact balance, executing code its hash. So a payment to a contract does not conflict with a call of
+//! its code, and payments to one account commute.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`EvmProgram`] | the engine's program: keys, values, deltas, observations |
+//! | `handle` | revm's `Database` over a view, and the notes of what was observed |
+//! | `machine`, `instructions`, `handler` | the extension points of revm where observations are made |
+//! | `translate` | revm's journal to deltas: destruction, creation, emptiness |
+//! | [`EvmWorker`] | one EVM per thread, reused |
+//! | [`CodeCache`] | analysed code by hash, shared by all workers and blocks |
+
+mod account;
+mod base;
+mod code;
+mod handle;
+mod handler;
+mod instructions;
+mod machine;
+mod program;
+mod translate;
+mod worker;
+
+pub use account::{AccountDelta, AccountObservation, AccountValue, BalanceRange, BalanceStep, Existence};
+pub use base::ReaderBase;
+pub use code::CodeCache;
+pub use handle::{HandleError, StateHandle};
+pub use machine::{EvmContext, TransactionInspector};
+pub use program::{
+    EvmDelta, EvmKey, EvmObservation, EvmProgram, EvmValue, ExecutionFailure, Transaction, TxOutput, field,
+};
+pub use worker::{EvmFactory, EvmSettings, EvmWorker, InspectorFactory, PrecompileCustomizer};

@@ -1,0 +1,215 @@
+//! The engine's program: Ethereum accounts and slots as keys, transactions as what runs.
+
+use std::sync::Arc;
+
+use alloy_primitives::{Address, Bloom, U256};
+use revm::{
+    context::TxEnv,
+    context_interface::result::{ExecutionResult, HaltReason, InvalidHeader, InvalidTransaction},
+};
+use ropewalk_engine::{Delta, Fields, Observation, Program};
+use ropewalk_state::StateError;
+
+use crate::{AccountDelta, AccountObservation, AccountValue, TransactionInspector};
+
+/// Bits of the fields that make up the values.
+pub mod field {
+    use ropewalk_engine::Fields;
+
+    /// An account's balance.
+    pub const BALANCE: Fields = 1;
+    /// An account's nonce.
+    pub const NONCE: Fields = 1 << 1;
+    /// An account's code.
+    pub const CODE: Fields = 1 << 2;
+    /// Whether an account exists.
+    pub const EXISTENCE: Fields = 1 << 3;
+    /// An account's storage as a whole: cleared, or empty before the block.
+    pub const STORAGE: Fields = 1 << 4;
+    /// A slot's value.
+    pub const SLOT: Fields = 1 << 5;
+}
+
+/// Ethereum transactions.
+#[derive(Debug, Clone, Copy)]
+pub struct EvmProgram;
+
+/// What is read and written together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EvmKey {
+    /// An account without its storage.
+    Account(Address),
+    /// Whether an account had no storage before the block (EIP-7610). Shadowed by the account.
+    StorageEmpty(Address),
+    /// One storage slot. Shadowed by the account: creation and destruction clear it.
+    Slot(Address, U256),
+}
+
+/// The value of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EvmValue {
+    /// Of an account.
+    Account(AccountValue),
+    /// Whether the storage is empty.
+    StorageEmpty(bool),
+    /// Of a slot.
+    Slot(U256),
+}
+
+/// What a transaction does to a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EvmDelta {
+    /// To an account.
+    Account(AccountDelta),
+    /// To a slot: its new value.
+    Slot(U256),
+}
+
+/// What an attempt learnt about a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EvmObservation {
+    /// About an account.
+    Account(AccountObservation),
+    /// Whether the storage was empty.
+    StorageEmpty(bool),
+    /// A slot's value.
+    Slot(U256),
+}
+
+/// One transaction, ready to run.
+#[derive(Debug, Clone)]
+pub struct Transaction {
+    /// revm's environment of it, authorities of EIP-7702 recovered.
+    pub env: Arc<TxEnv>,
+}
+
+/// What an attempt yields besides its write set.
+#[derive(Debug)]
+pub struct TxOutput {
+    /// What the EVM says; the failure of a transaction that must not be in a block.
+    pub result: Result<ExecutionResult<HaltReason>, ExecutionFailure>,
+    /// Bloom filter of its logs.
+    pub bloom: Bloom,
+    /// The attempt's own inspector, if there is one.
+    pub inspector: Option<Box<dyn TransactionInspector>>,
+}
+
+/// Why a transaction has no result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExecutionFailure {
+    /// It may not be included where it stands.
+    #[error(transparent)]
+    Invalid(#[from] InvalidTransaction),
+    /// The block's header lacks what its fork needs.
+    #[error(transparent)]
+    Header(#[from] InvalidHeader),
+    /// The EVM gave up for a reason of its own, as a custom precompile can make it.
+    #[error("{0}")]
+    Fatal(Arc<str>),
+}
+
+impl TxOutput {
+    /// Gas that the attempt used, after refunds; zero for a transaction without result.
+    pub fn gas_used(&self) -> u64 {
+        self.result.as_ref().map_or(0, |result| result.gas().tx_gas_used())
+    }
+}
+
+impl Program for EvmProgram {
+    type Key = EvmKey;
+    type Value = EvmValue;
+    type Delta = EvmDelta;
+    type Observation = EvmObservation;
+    type Transaction = Transaction;
+    type Output = TxOutput;
+    type Fault = StateError;
+
+    fn shadow(key: &EvmKey) -> Option<EvmKey> {
+        match key {
+            EvmKey::Account(_) => None,
+            EvmKey::StorageEmpty(address) | EvmKey::Slot(address, _) => Some(EvmKey::Account(*address)),
+        }
+    }
+
+    fn hidden(key: &EvmKey) -> EvmValue {
+        match key {
+            EvmKey::Account(_) => EvmValue::Account(AccountValue::ABSENT),
+            EvmKey::StorageEmpty(_) => EvmValue::StorageEmpty(true),
+            EvmKey::Slot(..) => EvmValue::Slot(U256::ZERO),
+        }
+    }
+
+    /// Its gas limit: no attempt can use more.
+    fn weight(transaction: &Transaction) -> u64 {
+        transaction.env.gas_limit
+    }
+
+    fn cost(output: &TxOutput) -> u64 {
+        output.gas_used()
+    }
+
+    /// Transactions of one sender follow each other by nonce.
+    fn lane(transaction: &Transaction) -> Option<u64> {
+        let [.., a, b, c, d, e, f, g, h] = transaction.env.caller.0.0;
+        Some(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+}
+
+impl Delta<EvmValue> for EvmDelta {
+    fn is_bounded(&self) -> bool {
+        matches!(self, Self::Account(_))
+    }
+
+    fn fits(&self, value: &EvmValue) -> bool {
+        match (self, value) {
+            (Self::Account(delta), EvmValue::Account(value)) => delta.fits(value),
+            _ => true,
+        }
+    }
+
+    fn apply(&self, value: &mut EvmValue) {
+        match (self, value) {
+            (Self::Account(delta), EvmValue::Account(value)) => delta.apply(value),
+            (Self::Slot(new), EvmValue::Slot(value)) => *value = *new,
+            (delta, value) => unreachable!("{delta:?} was written to the key of {value:?}"),
+        }
+    }
+
+    fn fields(&self) -> Fields {
+        match self {
+            Self::Account(delta) => delta.fields(),
+            Self::Slot(_) => field::SLOT,
+        }
+    }
+
+    fn clears_shadowed(&self) -> bool {
+        matches!(self, Self::Account(AccountDelta { clears_storage: true, .. }))
+    }
+}
+
+impl Observation<EvmValue> for EvmObservation {
+    fn exact(value: &EvmValue) -> Self {
+        match value {
+            EvmValue::Account(value) => Self::Account(AccountObservation::exact(value)),
+            EvmValue::StorageEmpty(empty) => Self::StorageEmpty(*empty),
+            EvmValue::Slot(value) => Self::Slot(*value),
+        }
+    }
+
+    fn holds(&self, value: &EvmValue) -> bool {
+        match (self, value) {
+            (Self::Account(observation), EvmValue::Account(value)) => observation.holds(value),
+            (Self::StorageEmpty(observed), EvmValue::StorageEmpty(empty)) => observed == empty,
+            (Self::Slot(observed), EvmValue::Slot(value)) => observed == value,
+            (observation, value) => unreachable!("{observation:?} was made of the key of {value:?}"),
+        }
+    }
+
+    fn fields(&self) -> Fields {
+        match self {
+            Self::Account(observation) => observation.fields(),
+            Self::StorageEmpty(_) => field::STORAGE,
+            Self::Slot(_) => field::SLOT,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! One worker: an EVM that is built once per thread and reused for every attempt.
+
+use std::sync::Arc;
+
+use alloy_evm::{EvmEnv, precompiles::PrecompilesMap};
+use alloy_primitives::{Address, Bloom, Bytes, Log};
+use revm::{
+    context::{
+        BlockEnv, CfgEnv, Context, FrameStack, JournalTr, TxEnv,
+        result::{EVMError, ExecutionResult, HaltReason},
+    },
+    handler::{EvmTr, Handler, system_call::SystemCallTx},
+    inspector::{InspectorHandler, NoOpInspector},
+    precompile::{PrecompileSpecId, Precompiles},
+    primitives::hardfork::SpecId,
+};
+use ropewalk_engine::{Incarnation, Interrupt, TxIndex, View, Worker, WorkerFactory};
+use ropewalk_state::{StateError, StateReader};
+
+use crate::{
+    CodeCache, EvmProgram, ExecutionFailure, StateHandle, Transaction, TransactionInspector, TxOutput,
+    handler::{MachineError, ObservingHandler},
+    instructions::observing_instructions,
+    machine::Machine,
+    translate::write_journal,
+};
+
+/// Makes the inspector of one attempt.
+pub trait InspectorFactory: Send + Sync + std::fmt::Debug {
+    /// A fresh inspector for the given incarnation of a transaction.
+    fn inspector(&self, index: TxIndex, incarnation: Incarnation) -> Box<dyn TransactionInspector>;
+}
+
+/// Changes the precompiles of a fork.
+pub trait PrecompileCustomizer: Send + Sync + std::fmt::Debug {
+    /// Adds, replaces or removes precompiles. State that a precompile keeps must be its incarnation's own.
+    fn customize(&self, spec: SpecId, precompiles: &mut PrecompilesMap);
+}
+
+/// What an embedder may change about execution.
+#[derive(Debug, Clone, Default)]
+pub struct EvmSettings {
+    /// Watches every attempt; the committed ones' inspectors come out with the results.
+    pub inspectors: Option<Arc<dyn InspectorFactory>>,
+    /// Changes the precompiles.
+    pub precompiles: Option<Arc<dyn PrecompileCustomizer>>,
+}
+
+/// Builds workers for one block.
+pub struct EvmFactory {
+    env: EvmEnv,
+    reader: Arc<dyn StateReader>,
+    codes: Arc<CodeCache>,
+    settings: EvmSettings,
+}
+
+impl EvmFactory {
+    /// A factory of workers that run transactions in `env`. `reader` is the block's base state; it is asked here for
+    /// code and block hashes only, which no transaction changes.
+    pub fn new(env: EvmEnv, reader: Arc<dyn StateReader>, codes: Arc<CodeCache>, settings: EvmSettings) -> Self {
+        Self { env, reader, codes, settings }
+    }
+}
+
+impl WorkerFactory<EvmProgram> for EvmFactory {
+    type Worker = EvmWorker;
+
+    fn build(&self) -> EvmWorker {
+        let Self { env, reader, codes, settings } = self;
+        let handle = StateHandle::new(Arc::clone(reader), Arc::clone(codes));
+        EvmWorker::new(env.cfg_env.clone(), env.block_env.clone(), handle, settings.clone())
+    }
+}
+
+impl std::fmt::Debug for EvmFactory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EvmFactory").field("env", &self.env).finish_non_exhaustive()
+    }
+}
+
+/// Runs transactions, one attempt at a time.
+pub struct EvmWorker {
+    machine: Machine,
+    handler: ObservingHandler,
+    inspectors: Option<Arc<dyn InspectorFactory>>,
+}
+
+impl EvmWorker {
+    fn new(cfg: CfgEnv, block: BlockEnv, handle: StateHandle, settings: EvmSettings) -> Self {
+        let spec = cfg.spec;
+        let mut precompiles = PrecompilesMap::from_static(Precompiles::new(PrecompileSpecId::from_spec_id(spec)));
+        if let Some(customizer) = &settings.precompiles {
+            customizer.customize(spec, &mut precompiles);
+        }
+        let context: Context<BlockEnv, TxEnv, CfgEnv, StateHandle> = Context::new(handle, spec);
+        let context = context.with_tx(Arc::new(TxEnv::default())).with_block(block).with_cfg(cfg);
+        let inner = revm::context::Evm {
+            ctx: context,
+            inspector: Box::new(NoOpInspector) as Box<dyn TransactionInspector>,
+            instruction: observing_instructions(spec),
+            precompiles,
+            frame_stack: FrameStack::new_prealloc(8),
+        };
+        let machine = Machine { inner, custom_precompiles: settings.precompiles.is_some() };
+        Self { machine, handler: ObservingHandler, inspectors: settings.inspectors }
+    }
+
+    fn database(&mut self) -> &mut StateHandle {
+        &mut self.machine.inner.ctx.journaled_state.database
+    }
+
+    /// Runs a call of `SYSTEM_ADDRESS` to a contract, with 30 M gas and nothing to pay, and leaves its writes in `view`
+    /// (EIP-4788, EIP-2935, EIP-7002, EIP-7251).
+    ///
+    /// # Errors
+    /// When the state source fails. A contract that fails is a result.
+    pub fn system_call(
+        &mut self,
+        contract: Address,
+        input: Bytes,
+        view: &mut View<EvmProgram>,
+    ) -> Result<Result<ExecutionResult<HaltReason>, ExecutionFailure>, StateError> {
+        let caller = revm::handler::SYSTEM_ADDRESS;
+        let env = Arc::new(TxEnv::new_system_tx_with_caller(caller, contract, input));
+        let ran = self.attempt(env, view, |handler, machine| handler.run_system_call(machine));
+        match ran {
+            Ok(result) => Ok(result),
+            Err(Interrupt::Fault(fault)) => Err(fault),
+            Err(other) => unreachable!("nothing interrupts a call on committed state: {other:?}"),
+        }
+    }
+
+    /// Runs something in the EVM over `view`, and leaves reads and writes there.
+    fn attempt(
+        &mut self,
+        env: Arc<TxEnv>,
+        view: &mut View<EvmProgram>,
+        run: impl FnOnce(&mut ObservingHandler, &mut Machine) -> Result<ExecutionResult<HaltReason>, MachineError>,
+    ) -> Result<Result<ExecutionResult<HaltReason>, ExecutionFailure>, Interrupt<StateError>> {
+        self.database().begin(view.take());
+        self.machine.inner.ctx.tx = env;
+        let ran = run(&mut self.handler, &mut self.machine);
+        let context = self.machine.ctx();
+        let spec = context.cfg.spec;
+        // Whatever happened: revm's warm sets, logs and accounts must not reach the next attempt.
+        let state = context.journaled_state.finalize();
+        let handle = &mut context.journaled_state.database;
+        if ran.is_ok() {
+            write_journal(&state, spec, handle);
+        }
+        *view = handle.finish();
+        match ran {
+            Ok(result) => Ok(Ok(result)),
+            Err(EVMError::Database(error)) => Err(error.0.0),
+            Err(EVMError::Transaction(invalid)) => Ok(Err(ExecutionFailure::Invalid(invalid))),
+            Err(EVMError::Header(invalid)) => Ok(Err(ExecutionFailure::Header(invalid))),
+            Err(EVMError::Custom(error)) => Ok(Err(ExecutionFailure::Fatal(error.into()))),
+            Err(EVMError::CustomAny(error)) => Ok(Err(ExecutionFailure::Fatal(error.to_string().into()))),
+        }
+    }
+}
+
+impl Worker<EvmProgram> for EvmWorker {
+    fn execute(
+        &mut self,
+        transaction: &Transaction,
+        view: &mut View<EvmProgram>,
+    ) -> Result<TxOutput, Interrupt<StateError>> {
+        let env = Arc::clone(&transaction.env);
+        let Some(inspectors) = &self.inspectors else {
+            let result = self.attempt(env, view, |handler, machine| handler.run(machine))?;
+            return Ok(TxOutput { bloom: bloom_of(&result), result, inspector: None });
+        };
+        let index = TxIndex(view.position().0 - 1);
+        self.machine.inner.inspector = inspectors.inspector(index, view.incarnation());
+        let result = self.attempt(env, view, |handler, machine| {
+            let ran = handler.inspect_run(machine);
+            // What an inspector is shown comes out with the result, so all of it must be right.
+            machine.inner.ctx.journaled_state.database.observe_everything();
+            ran
+        })?;
+        let inspector = std::mem::replace(&mut self.machine.inner.inspector, Box::new(NoOpInspector));
+        Ok(TxOutput { bloom: bloom_of(&result), result, inspector: Some(inspector) })
+    }
+}
+
+fn bloom_of(result: &Result<ExecutionResult<HaltReason>, ExecutionFailure>) -> Bloom {
+    let logs: &[Log] = result.as_ref().map_or(&[], |result| result.logs());
+    logs.iter().collect()
+}
+
+impl std::fmt::Debug for EvmWorker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EvmWorker").field("machine", &"revm").finish_non_exhaustive()
+    }
+}
