@@ -1,0 +1,199 @@
+//! One recovered block in, one outcome out: transactions speculatively, everything else in order.
+//!
+//! ```text
+//! position 0        pre-block rules on committed state
+//! positions 1..n    the engine: workers speculate, the hook sees results in block order
+//! position n + 1    post-block rules on committed state, with all receipts
+//! then              what multi-version memory has committed becomes the changes
+//! ```
+//!
+//! The outcome depends on nothing but the block and the state before it: not on thread count, schedule or options of
+//! execution (I3). Options that change what is asked for say so.
+
+mod committed;
+mod extract;
+mod hook;
+
+use std::sync::Arc;
+
+use ropewalk_engine::{
+    CancelToken, Engine, Frontier, Memory, NoProbe, Position as EnginePosition, Probe, RunError, RunOptions, Schedule,
+    Stats,
+};
+use ropewalk_evm::{
+    CodeCache, EvmFactory, EvmProgram, EvmSettings, ReaderBase, Transaction, TransactionInspector,
+};
+use ropewalk_state::{StateError, StateReader};
+
+use self::{committed::Committed, extract::committed_changes, hook::Receipts};
+use crate::{
+    BlockError, BlockOutcome, BrokenInvariant, ChainSpec, InvalidTransactions, Position, RecoveredBlock,
+    RequestContracts, positions,
+};
+
+/// What an executor is asked for, and how it goes about it.
+#[derive(Debug, Clone)]
+pub struct ExecutorOptions {
+    /// What an invalid transaction means for the block. Changes what is asked for.
+    pub invalid: InvalidTransactions,
+    /// Whether the contracts that collect requests must be there. Changes what is asked for.
+    pub request_contracts: RequestContracts,
+    /// Custom precompiles and inspectors. Precompiles change what is asked for.
+    pub evm: EvmSettings,
+    /// Analysed code, kept from block to block and shared between executors.
+    pub codes: Arc<CodeCache>,
+    /// How the lowest uncommitted transaction is run.
+    pub frontier: Frontier,
+    /// In which order work is taken up.
+    pub schedule: Schedule,
+    /// Blocks whose transactions declare less gas than this run on the calling thread alone.
+    pub inline_below_gas: u64,
+    /// Gas that speculation may take, as a multiple of what the block's transactions declare.
+    pub speculation_multiple: u32,
+    /// Ends an execution early, at the next transaction.
+    pub cancel: Option<CancelToken>,
+}
+
+impl Default for ExecutorOptions {
+    fn default() -> Self {
+        let RunOptions { frontier, schedule, speculation_multiple, cancel, .. } = RunOptions::default();
+        Self {
+            invalid: InvalidTransactions::default(),
+            request_contracts: RequestContracts::default(),
+            evm: EvmSettings::default(),
+            codes: Arc::default(),
+            frontier,
+            schedule,
+            inline_below_gas: 0,
+            speculation_multiple,
+            cancel,
+        }
+    }
+}
+
+/// Executes blocks of one chain in parallel.
+#[derive(Debug)]
+pub struct BlockExecutor {
+    chain: Arc<ChainSpec>,
+    engine: Engine,
+    options: ExecutorOptions,
+}
+
+/// What executing a block gave, and what it cost.
+#[derive(Debug)]
+pub struct Execution {
+    /// The outcome; equal for equal blocks and states.
+    pub outcome: BlockOutcome,
+    /// Counts of this execution; they depend on thread count and schedule.
+    pub stats: Stats,
+    /// The inspectors of the kept transactions, in block order, where inspectors were asked for.
+    pub inspectors: Vec<Box<dyn TransactionInspector>>,
+}
+
+/// Keys that a transaction is expected to bring to a block.
+const KEYS_PER_TRANSACTION: usize = 6;
+
+impl BlockExecutor {
+    /// An executor for blocks of `chain` on the engine's threads.
+    pub fn new(chain: Arc<ChainSpec>, engine: Engine, options: ExecutorOptions) -> Self {
+        Self { chain, engine, options }
+    }
+
+    /// The chain whose rules hold.
+    pub fn chain(&self) -> &ChainSpec {
+        &self.chain
+    }
+
+    /// Executes `block` on top of `parent`, the state that its parent block left. Nothing is checked against the
+    /// header; that is [`validate`](crate::validate)'s work.
+    ///
+    /// # Errors
+    /// When the block is invalid, the state cannot be read or execution is cancelled. The error is the one that running
+    /// the block in order would give.
+    ///
+    /// # Panics
+    /// When an invariant of the engine is broken, or an inspector or precompile of the embedder panics on committed
+    /// state in a pre-block or post-block call.
+    pub fn execute(&self, block: &RecoveredBlock, parent: Arc<dyn StateReader>) -> Result<Execution, BlockError> {
+        self.execute_probed(block, parent, &NoProbe)
+    }
+
+    /// As [`execute`](Self::execute), with a probe that hears of every step of the engine.
+    ///
+    /// # Errors
+    /// As `execute`.
+    ///
+    /// # Panics
+    /// As `execute`, and when the probe panics.
+    pub fn execute_probed(
+        &self,
+        block: &RecoveredBlock,
+        parent: Arc<dyn StateReader>,
+        probe: &impl Probe,
+    ) -> Result<Execution, BlockError> {
+        let chain = self.chain.for_block(&block.header);
+        let env = chain.evm_env(&block.header);
+        let base = ReaderBase::new(Arc::clone(&parent));
+        let keys = 256 + KEYS_PER_TRANSACTION * block.transactions.len();
+        let memory = Arc::new(Memory::<EvmProgram>::new(base, keys));
+        let mut hook = Receipts::new(&chain, block, &env, self.options.invalid);
+        let factory = EvmFactory::new(env, parent, Arc::clone(&self.options.codes), self.options.evm.clone());
+
+        let mut before = Committed::new(&memory, &factory, EnginePosition(0), Position::PreBlock);
+        positions::pre_block(&chain, block, &mut before)?;
+
+        let transactions: Vec<_> =
+            block.transactions.iter().map(|transaction| Transaction { env: Arc::clone(&transaction.env) }).collect();
+        let ran = self.engine.run_probed(&memory, &transactions, &factory, &mut hook, &self.run_options(), probe);
+        let finished = ran.map_err(engine_error)?;
+        let Receipts { receipts, skipped, inspectors, gas, .. } = hook.finish()?;
+
+        let last = EnginePosition(transactions.len() as u32 + 1);
+        let mut after = before.moved_to(last, Position::PostBlock);
+        let requests =
+            positions::post_block(&chain, block, &receipts, self.options.request_contracts, &mut after)?;
+        let changes = committed_changes(&memory)?;
+        let stats = finished.stats;
+        record_metrics(&stats);
+        let (gas_used, blob_gas_used) = (gas.block_gas_used(), gas.blob);
+        Ok(Execution {
+            outcome: BlockOutcome { receipts, requests, gas_used, blob_gas_used, changes, skipped },
+            stats,
+            inspectors,
+        })
+    }
+
+    fn run_options(&self) -> RunOptions {
+        RunOptions {
+            frontier: self.options.frontier,
+            schedule: self.options.schedule,
+            inline_below: self.options.inline_below_gas,
+            speculation_multiple: self.options.speculation_multiple,
+            cancel: self.options.cancel.clone(),
+            ..RunOptions::default()
+        }
+    }
+}
+
+/// An engine's error in the words of blocks.
+fn engine_error(error: RunError<StateError>) -> BlockError {
+    match error {
+        RunError::Fault { index, source } => {
+            BlockError::State { position: Position::Transaction(index.at()), source }
+        }
+        RunError::Panicked { index, message } => {
+            BrokenInvariant::Panic { position: Position::Transaction(index.at()), message }.into()
+        }
+        RunError::Cancelled { index } => BlockError::Cancelled { before: index.at() },
+    }
+}
+
+/// Tells the `metrics` facade what a block cost.
+fn record_metrics(stats: &Stats) {
+    metrics::counter!("ropewalk_blocks_total").increment(1);
+    metrics::counter!("ropewalk_transactions_total").increment(stats.committed.into());
+    metrics::counter!("ropewalk_speculations_total").increment(stats.speculations.into());
+    metrics::counter!("ropewalk_aborts_total").increment(stats.aborts.into());
+    metrics::counter!("ropewalk_wasted_gas_total").increment(stats.wasted_cost);
+    metrics::counter!("ropewalk_gas_total").increment(stats.committed_cost);
+}

@@ -1,0 +1,102 @@
+//! Positions 0 and n + 1: an EVM on committed values, one step after the other.
+
+use std::sync::Arc;
+
+use alloy_primitives::{Address, Bytes, KECCAK256_EMPTY, U256};
+use revm::context_interface::result::{ExecutionResult, HaltReason};
+use ropewalk_engine::{Interrupt, Memory, Position as EnginePosition, View, WorkerFactory};
+use ropewalk_evm::{
+    AccountDelta, AccountValue, BalanceStep, EvmDelta, EvmFactory, EvmKey, EvmProgram, EvmValue, EvmWorker, Existence,
+};
+use ropewalk_state::StateError;
+
+use crate::{BlockError, BrokenInvariant, Position, system_call::CommittedState};
+
+/// Committed state at one position, with the means to change it.
+pub(super) struct Committed<'a> {
+    memory: &'a Arc<Memory<EvmProgram>>,
+    factory: &'a EvmFactory,
+    /// Built for the first system call: most blocks of old forks have none.
+    worker: Option<EvmWorker>,
+    view: View<EvmProgram>,
+    position: Position,
+}
+
+impl<'a> Committed<'a> {
+    pub(super) fn new(
+        memory: &'a Arc<Memory<EvmProgram>>,
+        factory: &'a EvmFactory,
+        at: EnginePosition,
+        position: Position,
+    ) -> Self {
+        Self { memory, factory, worker: None, view: View::committed(Arc::clone(memory), at), position }
+    }
+
+    /// The same EVM at a later position.
+    pub(super) fn moved_to(self, at: EnginePosition, position: Position) -> Self {
+        Self { worker: self.worker, ..Self::new(self.memory, self.factory, at, position) }
+    }
+
+    fn account(&mut self, address: Address) -> Result<AccountValue, BlockError> {
+        let loaded = self.view.load(&EvmKey::Account(address), |value| match value {
+            EvmValue::Account(value) => value.clone(),
+            other => unreachable!("the account {address} is {other:?}"),
+        });
+        match loaded {
+            Ok((_, value)) => Ok(value),
+            Err(Interrupt::Fault(source)) => Err(self.state_error(source)),
+            Err(other) => unreachable!("nothing interrupts a read of committed state: {other:?}"),
+        }
+    }
+
+    fn change(&mut self, address: Address, delta: AccountDelta) -> Result<(), BlockError> {
+        self.view.write(&EvmKey::Account(address), EvmDelta::Account(delta));
+        self.commit()
+    }
+
+    fn commit(&mut self) -> Result<(), BlockError> {
+        let committed = self.view.commit();
+        committed.map_err(|source| self.state_error(source))
+    }
+
+    fn state_error(&self, source: StateError) -> BlockError {
+        BlockError::State { position: self.position, source }
+    }
+}
+
+impl CommittedState for Committed<'_> {
+    fn system_call(&mut self, contract: Address, input: Bytes) -> Result<ExecutionResult<HaltReason>, BlockError> {
+        let position = self.position;
+        let worker = self.worker.get_or_insert_with(|| self.factory.build());
+        let called = worker.system_call(contract, input, &mut self.view);
+        let called = called.map_err(|source| self.state_error(source))?;
+        let result = called.map_err(|failure| BrokenInvariant::Evm { position, source: Arc::new(failure) })?;
+        self.commit()?;
+        Ok(result)
+    }
+
+    fn code_is_empty(&mut self, address: Address) -> Result<bool, BlockError> {
+        Ok(self.account(address)?.code_hash == KECCAK256_EMPTY)
+    }
+
+    fn credit(&mut self, address: Address, amount_wei: u128) -> Result<(), BlockError> {
+        if amount_wei != 0 {
+            return self.change(address, AccountDelta::credit(U256::from(amount_wei)));
+        }
+        let account = self.account(address)?;
+        if account.exists && account.is_empty() {
+            self.change(address, AccountDelta::DESTROY)?;
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self, address: Address) -> Result<u128, BlockError> {
+        let AccountValue { exists, balance, .. } = self.account(address)?;
+        if !balance.is_zero() {
+            let existence = if exists { Existence::Present } else { Existence::Derived };
+            let delta = AccountDelta { balance: BalanceStep::Debit(balance), existence, ..AccountDelta::NONE };
+            self.change(address, delta)?;
+        }
+        Ok(balance.saturating_to())
+    }
+}

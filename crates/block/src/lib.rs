@@ -1,0 +1,60 @@
+//! Turns a block and the state before it into a checked outcome.
+//!
+//! ```text
+//! recover    block -> RecoveredBlock       senders and EVM environments, in parallel
+//! execute    RecoveredBlock, StateReader -> BlockOutcome
+//! validate   BlockOutcome against what the header claims -> Checks
+//! ```
+//!
+//! [`ChainSpec`] says which rules hold in a block. What a block does besides its transactions is one EIP per file,
+//! put in order by `positions` and written against committed state. [`oracle`] executes a block in order with
+//! alloy-evm, independently of the engine; [`first_difference`] tells where two outcomes part.
+//!
+//! This crate knows headers, signatures, forks, system calls and receipts. It does not know where state comes from, how
+//! fixtures look, or who asks.
+
+mod bundle;
+mod chain;
+mod difference;
+mod error;
+mod executor;
+pub mod oracle;
+mod outcome;
+mod recovered;
+mod validate;
+
+// What happens around the transactions, in order of position.
+mod eip2935;
+mod eip4788;
+mod eip4895;
+mod eip6110;
+mod eip7002;
+mod eip7251;
+mod eip779;
+mod eip8282;
+mod positions;
+mod rewards;
+mod system_call;
+
+#[cfg(test)]
+mod plain_state;
+
+pub use bundle::{bundle_from_changes, changes_from_bundle};
+pub use chain::{ChainSpec, ChainSpecError};
+pub use difference::{AccountPart, Difference, first_difference};
+pub use error::{
+    BlockError, BrokenInvariant, InvalidBlock, Position, SignatureFault, SystemCallFailure, TransactionFault,
+};
+pub use executor::{BlockExecutor, Execution, ExecutorOptions};
+pub use outcome::{BlockOutcome, InvalidTransactions, SkippedTransaction};
+pub use recovered::{BlockTransaction, RecoveredBlock, recover};
+pub use system_call::RequestContracts;
+pub use validate::{Check, Checks, Claims, Status, validate};
+
+// What an embedder needs of the layers below to say how execution is to go about it, and to watch it.
+pub use ropewalk_engine::{
+    AbortCause, CancelToken, Engine, Event, Frontier, Incarnation, NoProbe, Probe, Schedule, Stats, TxIndex,
+};
+pub use ropewalk_evm::{
+    CodeCache, EvmContext, EvmSettings, InspectorFactory, PrecompileCustomizer, TransactionInspector,
+};

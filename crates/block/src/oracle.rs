@@ -1,0 +1,225 @@
+//! The oracle: a block in order, by alloy-evm's executor on revm's `State`.
+//!
+//! It shares no scheduling, no multi-version memory and no adapter with the engine, and it alone names
+//! `EthBlockExecutor`. [`execute`] answers what a block does. [`Oracle`] is the same in steps, so that a benchmark can
+//! time exactly the part that it compares with the engine:
+//!
+//! ```text
+//! Oracle::prepare    environment of the block; every code the block runs, analysed       not timed
+//! Oracle::start      environments of the transactions, which execution consumes          not timed
+//! Run::execute       system calls, transactions, receipts with bloom, requests,
+//!                    rewards, withdrawals, reverts, bundle                                T_seq
+//! Finished::outcome  bundle to changes                                                    not timed
+//! ```
+//!
+//! It makes the DAO move of EIP-779 at the end of its block, where the rules have it at the beginning; the recorded
+//! block cannot tell.
+//!
+//! alloy-evm reports failures of the state as text in places. The [`StateReader`]'s error is therefore kept aside when
+//! it happens and decides over whatever alloy-evm makes of it.
+
+mod adapter;
+mod verdict;
+
+use std::{borrow::Cow, cell::RefCell, fmt};
+
+use alloy_consensus::ReceiptEnvelope;
+use alloy_eips::eip4895::Withdrawal;
+use alloy_evm::{
+    EthEvmFactory, EvmEnv, EvmFactory,
+    block::{BlockExecutionError, BlockExecutionResult, BlockExecutor},
+    eth::{EthBlockExecutionCtx, EthBlockExecutor, receipt_builder::AlloyReceiptBuilder},
+};
+use alloy_hardforks::EthereumHardforks;
+use revm::{
+    context::TxEnv,
+    database::{BundleState, State, states::bundle_state::BundleRetention},
+    primitives::hardfork::SpecId,
+};
+use ropewalk_state::StateReader;
+
+use self::adapter::{Codes, ReaderDatabase};
+use crate::{
+    BlockError, BlockOutcome, ChainSpec, InvalidTransactions, Position, RecoveredBlock, SkippedTransaction,
+    changes_from_bundle, rewards,
+};
+
+/// Executes a block in order.
+///
+/// # Errors
+/// When the block is invalid or the state cannot be read.
+pub fn execute<R: StateReader + ?Sized>(
+    chain: &ChainSpec,
+    block: &RecoveredBlock,
+    reader: &R,
+) -> Result<BlockOutcome, BlockError> {
+    Oracle::new(chain, block, reader, InvalidTransactions::Reject)?.start().execute()?.outcome()
+}
+
+/// A block that can be executed in order any number of times.
+pub struct Oracle<'a, R: ?Sized> {
+    chain: Cow<'a, ChainSpec>,
+    block: &'a RecoveredBlock,
+    reader: &'a R,
+    env: EvmEnv<SpecId>,
+    invalid: InvalidTransactions,
+    codes: RefCell<Codes>,
+}
+
+/// One execution, ready to go.
+pub struct Run<'o, R: ?Sized> {
+    oracle: &'o Oracle<'o, R>,
+    transactions: Vec<TxEnv>,
+}
+
+/// One execution, done.
+#[derive(Debug)]
+pub struct Finished {
+    result: BlockExecutionResult<ReceiptEnvelope>,
+    bundle: BundleState,
+    skipped: Vec<SkippedTransaction>,
+}
+
+impl<'a, R: StateReader + ?Sized> Oracle<'a, R> {
+    /// An oracle that analyses code when it first meets it.
+    ///
+    /// # Errors
+    /// When an ommer of the block cannot be rewarded.
+    pub fn new(
+        chain: &'a ChainSpec,
+        block: &'a RecoveredBlock,
+        reader: &'a R,
+        invalid: InvalidTransactions,
+    ) -> Result<Self, BlockError> {
+        let env = chain.evm_env(&block.header);
+        let chain = chain.for_block(&block.header);
+        // alloy-evm computes the reward of an ommer of any age, and wraps around where there is none.
+        if !chain.is_paris_active_at_block(block.header.number) {
+            rewards::check_ommers(block)?;
+        }
+        Ok(Self { chain, block, reader, env, invalid, codes: RefCell::default() })
+    }
+
+    /// An oracle that has all code of the block analysed: the block is executed once to find out which that is.
+    ///
+    /// # Errors
+    /// When the block is invalid or the state cannot be read.
+    pub fn prepare(
+        chain: &'a ChainSpec,
+        block: &'a RecoveredBlock,
+        reader: &'a R,
+        invalid: InvalidTransactions,
+    ) -> Result<Self, BlockError> {
+        let oracle = Self::new(chain, block, reader, invalid)?;
+        oracle.start().execute()?;
+        Ok(oracle)
+    }
+
+    /// Makes an execution ready.
+    pub fn start(&self) -> Run<'_, R> {
+        let transactions = self.block.transactions.iter().map(|transaction| (*transaction.env).clone()).collect();
+        Run { oracle: self, transactions }
+    }
+
+    fn context(&self) -> EthBlockExecutionCtx<'_> {
+        let header = &self.block.header;
+        let withdrawals = self.block.withdrawals.as_ref();
+        EthBlockExecutionCtx {
+            parent_hash: header.parent_hash,
+            parent_beacon_block_root: header.parent_beacon_block_root,
+            ommers: &self.block.ommers,
+            withdrawals: withdrawals.map(|withdrawals| Cow::<[Withdrawal]>::Borrowed(withdrawals)),
+            extra_data: header.extra_data.clone(),
+            tx_count_hint: Some(self.block.transactions.len()),
+            slot_number: header.slot_number,
+        }
+    }
+}
+
+impl<R: StateReader + ?Sized> Run<'_, R> {
+    /// Executes the block: the time this takes is `T_seq`.
+    ///
+    /// # Errors
+    /// When the block is invalid or the state cannot be read.
+    pub fn execute(self) -> Result<Finished, BlockError> {
+        let failure = RefCell::new(None);
+        let database = ReaderDatabase::new(self.oracle.reader, &self.oracle.codes, &failure);
+        let mut state = State::builder().with_database(database).with_bundle_update().build();
+        let mut position = Position::PreBlock;
+        match self.run_on(&mut state, &mut position) {
+            Ok((result, skipped)) => {
+                state.merge_transitions(BundleRetention::Reverts);
+                Ok(Finished { result, bundle: state.take_bundle(), skipped })
+            }
+            Err(error) => Err(verdict::block_error(error, position, failure.take())),
+        }
+    }
+
+    /// `position` is left at what failed.
+    fn run_on(
+        self,
+        state: &mut State<ReaderDatabase<'_, R>>,
+        position: &mut Position,
+    ) -> Result<(BlockExecutionResult<ReceiptEnvelope>, Vec<SkippedTransaction>), BlockExecutionError> {
+        let Self { oracle, transactions } = self;
+        let evm = EthEvmFactory::default().create_evm(state, oracle.env.clone());
+        let receipts = AlloyReceiptBuilder::default();
+        let mut executor = EthBlockExecutor::new(evm, oracle.context(), oracle.chain.as_ref(), receipts);
+        let mut skipped = Vec::new();
+        executor.apply_pre_execution_changes()?;
+        for (index, (env, transaction)) in transactions.into_iter().zip(&oracle.block.transactions).enumerate() {
+            *position = Position::Transaction(index);
+            let recovered = &transaction.recovered;
+            match executor.execute_transaction_without_commit((env, recovered)) {
+                Ok(output) => {
+                    executor.commit_transaction(output);
+                }
+                Err(error) => match verdict::transaction_fault(&error) {
+                    Some(fault) if oracle.invalid == InvalidTransactions::Skip => {
+                        skipped.push(SkippedTransaction { index, fault });
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
+        *position = Position::PostBlock;
+        let (_, result) = executor.finish()?;
+        Ok((result, skipped))
+    }
+}
+
+impl Finished {
+    /// The outcome with changes in normal form.
+    ///
+    /// # Errors
+    /// When revm changed an account's code and does not hold the new code.
+    pub fn outcome(self) -> Result<BlockOutcome, BlockError> {
+        let Self { result: BlockExecutionResult { receipts, requests, gas_used, blob_gas_used }, bundle, skipped } =
+            self;
+        let changes = changes_from_bundle(&bundle)?;
+        Ok(BlockOutcome { receipts, requests, gas_used, blob_gas_used, changes, skipped })
+    }
+
+    /// The bundle as revm made it.
+    pub fn bundle(&self) -> &BundleState {
+        &self.bundle
+    }
+}
+
+impl<R: ?Sized> fmt::Debug for Oracle<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Oracle")
+            .field("block", &self.block.hash)
+            .field("invalid", &self.invalid)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: ?Sized> fmt::Debug for Run<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").field("oracle", &self.oracle).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
