@@ -72,6 +72,16 @@ pub(crate) enum Unresolved<F> {
     Fault(F),
 }
 
+impl<F> Unresolved<F> {
+    /// The fault, where estimates were [taken](Estimates::Take).
+    pub(crate) fn into_fault(self) -> F {
+        match self {
+            Self::Fault(fault) => fault,
+            Self::Estimate(writer) => unreachable!("estimates were taken as values, nobody waits for {writer}"),
+        }
+    }
+}
+
 /// How a resolver treats estimates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Estimates {
@@ -198,8 +208,18 @@ impl<P: Program> Memory<P> {
                 return Ok(false);
             }
         }
-        for write in writes.iter().filter(|write| write.delta.is_bounded()) {
-            if !self.resolve(write.cell, position, Estimates::Take, |value, _| write.delta.fits(value))? {
+        for (at, write) in writes.iter().enumerate().filter(|(_, write)| write.delta.is_bounded()) {
+            // A step starts from what the attempt's own steps before it lead to.
+            let mut before = writes[..at].iter().filter(|other| other.cell == write.cell).peekable();
+            let fits = |value: &P::Value, _| {
+                if before.peek().is_none() {
+                    return write.delta.fits(value);
+                }
+                let mut value = value.clone();
+                before.for_each(|other| other.delta.apply(&mut value));
+                write.delta.fits(&value)
+            };
+            if !self.resolve(write.cell, position, Estimates::Take, fits)? {
                 return Ok(false);
             }
         }
@@ -264,6 +284,22 @@ impl<P: Program> Memory<P> {
         }
     }
 
+    /// Reads the base values that folding `writes` takes: what can fail comes before anybody hears of a commit.
+    pub(crate) fn prepare(&self, position: Position, writes: &[Write<P>]) -> Result<(), Unresolved<P::Fault>> {
+        for write in writes.iter().filter(|write| self.table.cell(write.cell).base.get().is_none()) {
+            if !self.is_hidden_by(writes, write.cell) {
+                self.resolve(write.cell, position, Estimates::Take, |_, _| ())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether one of `writes` clears the shadow of the cell's key.
+    fn is_hidden_by(&self, writes: &[Write<P>], cell: CellId) -> bool {
+        let mut clears = writes.iter().filter(|write| write.delta.clears_shadowed());
+        clears.any(|clear| P::shadow(self.key(cell)).as_ref() == Some(self.key(clear.cell)))
+    }
+
     /// Folds the writes of the lowest uncommitted transaction into the committed values. `published` tells that higher
     /// transactions could see these very writes before; if not, those who missed them are added to `dirty`.
     pub(crate) fn fold(
@@ -274,7 +310,12 @@ impl<P: Program> Memory<P> {
         dirty: &mut Vec<Position>,
     ) -> Result<(), Unresolved<P::Fault>> {
         for write in writes {
-            let mut value = self.resolve(write.cell, position, Estimates::Take, |value, _| value.clone())?;
+            let mut value = if self.is_hidden_by(writes, write.cell) && !self.is_folded(write.cell, position) {
+                // A clear hides what older transactions wrote, not what its own did: it counts as the first write.
+                P::hidden(self.key(write.cell))
+            } else {
+                self.resolve(write.cell, position, Estimates::Take, |value, _| value.clone())?
+            };
             write.delta.apply(&mut value);
             let cell = self.announce(write);
             let mut state = cell.state.lock();
@@ -290,6 +331,11 @@ impl<P: Program> Memory<P> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the last committed write of a cell is that of the transaction at `position`.
+    fn is_folded(&self, cell: CellId, position: Position) -> bool {
+        self.table.cell(cell).state.lock().committed.as_ref().is_some_and(|(at, _)| *at == position)
     }
 
     /// Sets the flags that readers look at before they take a lock.
@@ -310,7 +356,8 @@ impl<P: Program> Memory<P> {
             if !cell.written.load(Ordering::Acquire) {
                 continue;
             }
-            let cleared = self.latest_clear(id, Position(u32::MAX));
+            // Incarnations that a run left behind when it ended early are not committed.
+            let cleared = self.latest_clear(id, self.frontier());
             let state = cell.state.lock();
             let Some((at, value)) = &state.committed else { continue };
             let hidden;

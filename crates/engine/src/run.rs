@@ -120,8 +120,6 @@ pub(crate) struct Attempt<P: Program> {
     reads: Vec<Read<P>>,
     writes: Vec<Write<P>>,
     output: P::Output,
-    /// The observations are known to hold at the commit.
-    settled: bool,
     /// The writes have been made visible to others.
     published: bool,
 }
@@ -175,7 +173,7 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
     }
 
     /// The result, once all workers have ended.
-    pub(crate) fn finish(self) -> Result<Finished, RunError<P::Fault>> {
+    pub(crate) fn finish(&self) -> Result<Finished, RunError<P::Fault>> {
         let stats = self.scheduler.lock().stats;
         match self.ending.lock().take() {
             None => Ok(Finished { stopped_at: None, stats }),
@@ -184,8 +182,20 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
         }
     }
 
+    /// The scheduler, for checks between steps.
+    #[cfg(all(test, not(feature = "shuttle")))]
+    pub(crate) fn scheduler(&self) -> crate::sync::Guard<'_, Scheduler> {
+        self.scheduler.lock()
+    }
+
+    /// Cancels the run as its caller would.
+    #[cfg(all(test, not(feature = "shuttle")))]
+    pub(crate) fn cancel(&self) {
+        self.options.cancel.iter().for_each(crate::CancelToken::cancel);
+    }
+
     fn view_options(&self) -> ViewOptions {
-        ViewOptions { record: self.options.record, promote: self.mode == Frontier::Eager }
+        ViewOptions { record: self.options.record, check_when_due: self.mode == Frontier::Eager }
     }
 
     /// Ends the run; the first reason given is the one that counts.

@@ -38,7 +38,8 @@ pub(crate) enum Task {
     /// Look again whether an executed transaction's observations hold.
     Validate { index: TxIndex, incarnation: Incarnation },
     /// Commit the lowest uncommitted transaction, running it on committed state if its result is missing or wrong.
-    Commit { index: TxIndex, incarnation: Incarnation },
+    /// `admitted`: the hook has admitted it before, when there was no right result yet.
+    Commit { index: TxIndex, incarnation: Incarnation, admitted: bool },
     /// Publish what all incarnations withheld.
     PublishAll,
     /// Nothing is left to do, ever.
@@ -56,8 +57,10 @@ pub(crate) enum Report {
     Deferred { index: TxIndex },
     /// A result was looked at again.
     Validated { index: TxIndex, holds: bool },
-    /// The frontier's incarnation was found wrong, and is to run again as an incarnation.
+    /// The frontier is admitted and its incarnation was found wrong: it is to run again as an incarnation.
     Invalid { index: TxIndex },
+    /// The frontier is admitted and has no result yet: it is to run as an incarnation.
+    Missing { index: TxIndex },
     /// The frontier is committed. `speculated`: by an incarnation whose observations held.
     Committed { index: TxIndex, speculated: bool, wasted: bool, cost: u64 },
     /// What was withheld is published.
@@ -107,6 +110,8 @@ pub(crate) struct Scheduler {
     transactions: Vec<Transaction>,
     frontier: u32,
     committing: bool,
+    /// Whether the hook has admitted the frontier.
+    admitted: bool,
     stopped: bool,
     mode: Frontier,
     adversary: Option<Adversary>,
@@ -131,7 +136,7 @@ struct Window {
 
 impl Window {
     fn widen(&mut self) {
-        self.size = (self.size + 2).min(self.most);
+        self.size = self.size.saturating_add(2).min(self.most);
     }
 
     fn narrow(&mut self) {
@@ -159,6 +164,7 @@ impl Scheduler {
             transactions: plan.weights.into_iter().zip(plan.after).map(transaction).collect(),
             frontier: 0,
             committing: false,
+            admitted: false,
             stopped: false,
             mode: plan.frontier,
             adversary: plan.adversary.map(|seed| Adversary::new(seed, count)),
@@ -215,8 +221,13 @@ impl Scheduler {
             Report::Validated { index, holds: false } => self.run_again(index),
             Report::Invalid { index } => {
                 self.restart(index, Phase::Ready);
-                self.committing = false;
+                (self.committing, self.admitted) = (false, true);
                 self.window.narrow();
+                None
+            }
+            Report::Missing { index } => {
+                self.transaction_mut(index.0).phase = Phase::Ready;
+                (self.committing, self.admitted) = (false, true);
                 None
             }
             Report::Committed { index, speculated, wasted, cost } => {
@@ -275,17 +286,18 @@ impl Scheduler {
         if self.committing {
             return None;
         }
-        let (mode, index) = (self.mode, self.frontier);
+        let (mode, index, admitted) = (self.mode, self.frontier, self.admitted);
         let transaction = self.transaction_mut(index);
         let (executed, incarnation) = (transaction.phase == Phase::Executed, transaction.incarnation);
         if transaction.phase == Phase::Running {
             return None;
         }
         let index = TxIndex(index);
-        if executed || mode == Frontier::Eager {
+        // The hook is asked before a failure of the frontier's incarnation can end the run.
+        if executed || mode == Frontier::Eager || !admitted {
             transaction.phase = Phase::Running;
             self.committing = true;
-            return Some(Task::Commit { index, incarnation });
+            return Some(Task::Commit { index, incarnation, admitted });
         }
         Some(self.execute(index, true))
     }
@@ -437,7 +449,7 @@ impl Scheduler {
         assert_eq!(index.0, self.frontier, "transaction {index} is committed out of order");
         assert!(self.committing, "transaction {index} is committed by a worker without the commit role");
         self.transaction_mut(index.0).phase = Phase::Committed;
-        self.committing = false;
+        (self.committing, self.admitted) = (false, false);
         self.frontier += 1;
         self.stats.committed += 1;
         self.stats.aborts += u32::from(wasted);

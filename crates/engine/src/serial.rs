@@ -26,7 +26,7 @@ pub fn run<P: Program>(
 ) -> Result<Option<TxIndex>, RunError<P::Fault>> {
     memory.set_stopped(false);
     let mut worker = factory.build();
-    let mut view = View::new(Arc::clone(memory), ViewOptions { record: true, promote: false });
+    let mut view = View::new(Arc::clone(memory), ViewOptions { record: true, check_when_due: false });
     for (index, transaction) in (0..).map(TxIndex).zip(transactions) {
         memory.set_frontier(index.position());
         match hook.admit(index, transaction) {
@@ -40,6 +40,7 @@ pub fn run<P: Program>(
             Err(Interrupt::Fault(source)) => return Err(RunError::Fault { index, source }),
             Err(other) => unreachable!("nothing interrupts transaction {index} of a serial run: {other:?}"),
         };
+        view.prepare().map_err(|source| RunError::Fault { index, source })?;
         let effects = Effects { memory, reads: &view.reads, writes: &view.writes };
         match hook.commit_transaction(index, output, effects) {
             Decision::Keep => view.commit().map_err(|source| RunError::Fault { index, source })?,

@@ -4,9 +4,9 @@
 //! commit can judge it; a view at the frontier reads committed values, which need no judgement, and records only when
 //! asked to (an access list or a witness is made from observations).
 //!
-//! A speculative attempt that learns on the way that its transaction has become the lowest uncommitted one checks
-//! what it observed so far: if all of it holds, the rest of the attempt is a frontier run and its result final;
-//! otherwise it ends at once.
+//! A speculative attempt that learns on the way that its transaction has become the lowest uncommitted one checks what
+//! it observed so far, and ends at once when something of it no longer holds. What it goes on to read is committed, but
+//! a worker may still make observations of what it loaded before: the commit validates it like any other.
 
 use std::fmt;
 
@@ -50,8 +50,8 @@ pub(crate) enum Standing {
 pub(crate) struct ViewOptions {
     /// Whether the frontier records observations too.
     pub(crate) record: bool,
-    /// Whether a speculative attempt may turn into a frontier run on the way.
-    pub(crate) promote: bool,
+    /// Whether a speculative attempt checks itself when its turn has come.
+    pub(crate) check_when_due: bool,
 }
 
 /// One attempt's access to the state.
@@ -62,6 +62,8 @@ pub struct View<P: Program> {
     position: Position,
     incarnation: Incarnation,
     standing: Standing,
+    /// What had been observed when the transaction's turn came was found to hold.
+    checked: bool,
     pub(crate) reads: Vec<Read<P>>,
     pub(crate) writes: Vec<Write<P>>,
 }
@@ -74,7 +76,7 @@ impl<P: Program> View<P> {
     /// A view of the committed values at `position`, for what runs in order before and after the transactions.
     /// Nothing it writes is seen by anybody until [`commit`](Self::commit).
     pub fn committed(memory: Arc<Memory<P>>, position: Position) -> Self {
-        let mut view = Self::new(memory, ViewOptions { record: false, promote: false });
+        let mut view = Self::new(memory, ViewOptions { record: false, check_when_due: false });
         view.position = position;
         view
     }
@@ -88,14 +90,16 @@ impl<P: Program> View<P> {
     /// When called by a worker inside a run: the engine commits transactions, in order.
     pub fn commit(&mut self) -> Result<(), P::Fault> {
         assert_eq!(self.standing, Standing::Frontier, "an attempt at {:?} does not commit itself", self.position);
+        self.prepare()?;
         let folded = self.memory().fold(self.position, &self.writes, false, &mut Vec::new());
         self.reads.clear();
         self.writes.clear();
-        match folded {
-            Ok(()) => Ok(()),
-            Err(Unresolved::Fault(fault)) => Err(fault),
-            Err(Unresolved::Estimate(writer)) => unreachable!("folding takes estimates, it does not wait for {writer}"),
-        }
+        folded.map_err(Unresolved::into_fault)
+    }
+
+    /// Reads what [`commit`](Self::commit) takes from the base state, so that it cannot fail half-way.
+    pub(crate) fn prepare(&self) -> Result<(), P::Fault> {
+        self.memory().prepare(self.position, &self.writes).map_err(Unresolved::into_fault)
     }
 
     /// Moves the view out, leaving a husk. A worker whose state handle outlives the borrow it was given (revm's
@@ -113,6 +117,7 @@ impl<P: Program> View<P> {
             position: Position(0),
             incarnation: Incarnation(0),
             standing: Standing::Frontier,
+            checked: false,
             reads: Vec::new(),
             writes: Vec::new(),
         }
@@ -126,6 +131,7 @@ impl<P: Program> View<P> {
         self.position = index.position();
         self.incarnation = incarnation;
         self.standing = standing;
+        self.checked = false;
         self.reads.clear();
         self.writes.clear();
     }
@@ -195,25 +201,21 @@ impl<P: Program> View<P> {
         self.writes.push(Write { cell: handle.cell, delta });
     }
 
-    pub(crate) fn standing(&self) -> Standing {
-        self.standing
-    }
-
     fn is_recording(&self) -> bool {
         self.standing == Standing::Speculative || self.options.record
     }
 
-    /// Ends an attempt that nobody needs, and turns one whose turn has come into a frontier run.
+    /// Ends an attempt that nobody needs, or whose turn has come and that is wrong already.
     fn keep_up(&mut self) -> Result<(), Interrupt<P::Fault>> {
         if self.memory().is_stopped() {
             return Err(Interrupt::Stopped);
         }
-        let due = self.standing == Standing::Speculative && self.options.promote;
+        let due = self.standing == Standing::Speculative && self.options.check_when_due && !self.checked;
         if due && self.memory().frontier() == self.position {
             if !self.memory().validate(self.position, &self.reads, &[]).map_err(Interrupt::from)? {
                 return Err(Interrupt::Stale);
             }
-            self.standing = Standing::Frontier;
+            self.checked = true;
         }
         Ok(())
     }

@@ -139,6 +139,8 @@ impl EvmWorker {
     ) -> Result<Result<ExecutionResult<HaltReason>, ExecutionFailure>, Interrupt<StateError>> {
         self.database().begin(view.take());
         self.machine.inner.ctx.tx = env;
+        // An interrupted attempt can end by one error while another is still noted here.
+        self.machine.inner.ctx.error = Ok(());
         let ran = run(&mut self.handler, &mut self.machine);
         let context = self.machine.ctx();
         let spec = context.cfg.spec;

@@ -121,7 +121,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
                 return self.speculate(index, incarnation, last_word, withhold);
             }
             Task::Validate { index, incarnation } => self.validate(index, incarnation),
-            Task::Commit { index, incarnation } => self.commit(index, incarnation),
+            Task::Commit { index, incarnation, admitted } => self.commit(index, incarnation, admitted),
             Task::PublishAll => self.publish_all(),
             Task::Finish => return Stage::Claim(None),
         };
@@ -131,12 +131,11 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     /// Runs an incarnation.
     fn speculate(&mut self, index: TxIndex, incarnation: Incarnation, last_word: bool, withhold: bool) -> Stage<P> {
         match self.attempt(index, incarnation, Standing::Speculative) {
-            Ok(mut attempt) => {
+            Ok(attempt) => {
                 if withhold {
                     self.run.slots[index.at()].lock().replace(attempt);
                     return Stage::Claim(Some(Report::Executed { index }));
                 }
-                attempt.settled = self.view.standing() == Standing::Frontier;
                 Stage::Publish { index, incarnation, attempt }
             }
             Err(failure) => Stage::Claim(Some(self.give_up(index, incarnation, failure, last_word))),
@@ -163,7 +162,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             Ok(Ok(output)) => {
                 run.event(self.number, Event::Executed { index, incarnation });
                 let (reads, writes) = (std::mem::take(&mut view.reads), std::mem::take(&mut view.writes));
-                Ok(Attempt { reads, writes, output, settled: !speculative, published: false })
+                Ok(Attempt { reads, writes, output, published: false })
             }
             Ok(Err(interrupt)) => Err(Failure::Interrupted(interrupt)),
             Err(message) => {
@@ -216,7 +215,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     /// Makes an incarnation's writes visible, and puts its result where the commit finds it.
     fn publish(&mut self, index: TxIndex, incarnation: Incarnation, mut attempt: Attempt<P>) -> Report {
         let (memory, position) = (self.run.memory, index.position());
-        let holds = attempt.settled || memory.register(position, &attempt.reads).unwrap_or(true);
+        let holds = memory.register(position, &attempt.reads).unwrap_or(true);
         let before = self.run.slots[index.at()].lock().take();
         let cells: Vec<CellId> =
             before.iter().flat_map(|former| former.writes.iter().map(|write| write.cell)).collect();
@@ -263,17 +262,18 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     }
 
     /// Commits the frontier. The caller holds the commit role.
-    fn commit(&mut self, index: TxIndex, incarnation: Incarnation) -> Option<Report> {
+    fn commit(&mut self, index: TxIndex, incarnation: Incarnation, admitted: bool) -> Option<Report> {
         let run = self.run;
         run.event(self.number, Event::Commit { index });
-        match run.hook.lock().admit(index, &run.transactions[index.at()]) {
+        let admission =
+            if admitted { Decision::Keep } else { run.hook.lock().admit(index, &run.transactions[index.at()]) };
+        match admission {
             Decision::Keep => {}
             Decision::Skip => return Some(self.skip(index)),
             Decision::Stop => return self.stop_at(index),
         }
         let former = run.slots[index.at()].lock().take();
         let valid = match &former {
-            Some(attempt) if attempt.settled => true,
             Some(attempt) => match run.memory.validate(index.position(), &attempt.reads, &attempt.writes) {
                 Ok(valid) => valid,
                 Err(unresolved) => return self.fail(index, Failure::Interrupted(unresolved.into())),
@@ -286,6 +286,9 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             }
             run.event(self.number, Event::Aborted { index, incarnation, cause: AbortCause::Invalid });
             return self.replace(index, incarnation, attempt);
+        }
+        if run.mode == Frontier::Never {
+            return Some(Report::Missing { index });
         }
         match self.attempt(index, incarnation, Standing::Frontier) {
             Ok(attempt) => self.keep(index, attempt, false, false),
@@ -319,6 +322,9 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let run = self.run;
         let Attempt { reads, writes, output, published, .. } = attempt;
         let cost = P::cost(&output);
+        if let Err(unresolved) = run.memory.prepare(index.position(), &writes) {
+            return self.fail(index, Failure::Interrupted(unresolved.into()));
+        }
         let effects = Effects { memory: run.memory, reads: &reads, writes: &writes };
         let decision = run.hook.lock().commit_transaction(index, output, effects);
         match decision {

@@ -1,0 +1,15 @@
+//! Parallel equals sequential, on small blocks made by hand.
+//!
+//! Every block is executed by the oracle and by the parallel executor in every way there is: 1, 2, 4 and 8 threads, with
+//! and without frontier runs, in order and backwards. Under the backward schedule each transaction runs once without
+//! having seen any other, so whatever it would rely upon wrongly, it does.
+//!
+//! | module | about |
+//! |---|---|
+//! | `assembler`, `world`, `transaction`, `case` | how blocks are made, executed and compared |
+//! | `balances` | payments, bounds, beneficiary |
+mod assembler;
+mod balances;
+mod case;
+mod transaction;
+mod world;

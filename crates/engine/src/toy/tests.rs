@@ -1,0 +1,69 @@
+//! The first law: in parallel as in order, for every list, thread count, schedule and mode.
+
+use std::{num::NonZeroUsize, sync::LazyLock};
+
+use proptest::prelude::*;
+
+use super::{Outcome, Trial, lists};
+use crate::{Engine, Frontier, RunOptions, Schedule};
+
+static ENGINES: LazyLock<Vec<Engine>> = LazyLock::new(|| {
+    let engine = |threads| Engine::new(NonZeroUsize::new(threads).unwrap()).unwrap();
+    [1, 2, 3, 8].map(engine).into()
+});
+
+fn options() -> impl Strategy<Value = RunOptions> {
+    let frontier = prop_oneof![Just(Frontier::Eager), Just(Frontier::Never)];
+    let schedule = prop_oneof![
+        2 => Just(Schedule::Normal),
+        1 => any::<u64>().prop_map(|seed| Schedule::Adversarial { seed }),
+    ];
+    let window = prop_oneof![Just(0), Just(1), Just(3), Just(64), Just(u32::MAX)];
+    let multiple = prop_oneof![Just(0), Just(1), Just(3), Just(u32::MAX)];
+    let inline = prop_oneof![3 => Just(0), 1 => 0..60u64];
+    (frontier, schedule, any::<bool>(), window, multiple, inline).prop_map(
+        |(frontier, schedule, record, window_per_worker, speculation_multiple, inline_below)| RunOptions {
+            frontier,
+            schedule,
+            record,
+            speculation_multiple,
+            inline_below,
+            window_per_worker,
+            cancel: None,
+        },
+    )
+}
+
+/// The serial outcome as a run with these options sees it. One difference is allowed: the serial twin records always.
+fn serially(trial: &Trial, options: &RunOptions) -> Outcome {
+    trial.serially(options.record)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn serial_twin_equals_a_plain_loop(trial in lists::trials(24)) {
+        prop_assert_eq!(trial.serially(false), trial.plainly());
+    }
+
+    #[test]
+    fn parallel_equals_serial(trial in lists::trials(24), runs in prop::collection::vec(options(), 2..5)) {
+        for options in &runs {
+            let serial = serially(&trial, options);
+            for engine in ENGINES.iter() {
+                let (parallel, finished) = trial.in_parallel(engine, options);
+                prop_assert_eq!(&parallel, &serial, "{} threads, {:?}, {:?}", engine.threads(), options, finished);
+            }
+        }
+    }
+
+    #[test]
+    fn outcome_of_long_lists_does_not_depend_on_the_threads(trial in lists::trials(150), options in options()) {
+        let serial = serially(&trial, &options);
+        for engine in &ENGINES[1..] {
+            let (parallel, finished) = trial.in_parallel(engine, &options);
+            prop_assert_eq!(&parallel, &serial, "{} threads, {:?}", engine.threads(), finished);
+        }
+    }
+}

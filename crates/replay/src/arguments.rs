@@ -1,0 +1,312 @@
+//! The command line: what can be asked for, and in which form.
+
+use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr, thread};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::generate::{Link, Workload};
+
+/// Replays recorded Ethereum blocks on many threads and proves the outcome equal to running them in order.
+#[derive(Debug, Clone, PartialEq, Parser)]
+#[command(name = "ropewalk", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Exit status: 0 when every block verified, 1 on a mismatch or an invalid block, \
+    2 on input or usage errors (2 wins when both occur), 130 when interrupted.")]
+pub(crate) struct Arguments {
+    /// What to log to standard error: off, error, warn, info, debug, trace, or target=level,...
+    #[arg(long, global = true, value_name = "FILTER", default_value = "warn")]
+    pub log: String,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub(crate) enum Command {
+    /// Execute recorded blocks in parallel, check every outcome and commit it to RocksDB
+    Replay(ReplayArguments),
+    /// Measure recorded blocks: in order against each number of threads
+    Bench(BenchArguments),
+    /// Make deterministic fixtures from a seed
+    Generate(GenerateArguments),
+}
+
+/// Arguments of `ropewalk replay`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(long_about = REPLAY_ABOUT)]
+pub(crate) struct ReplayArguments {
+    /// Fixtures, or trees of fixtures
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Number of threads; auto is the number of cores available
+    #[arg(long, value_name = "auto|N", default_value = "auto")]
+    pub threads: Threads,
+    /// Execute on many threads, or in order by the oracle alone
+    #[arg(long, value_enum, default_value_t = Mode::Parallel)]
+    pub mode: Mode,
+    /// Keep the resulting states under this directory, one database for each chain of blocks
+    #[arg(long, value_name = "DIR")]
+    pub db: Option<PathBuf>,
+    /// Execute each block so many times in parallel, checking each time; the middle time is reported
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub repeat: NonZeroUsize,
+    /// Execute blocks that use less gas than this on the calling thread [default: the engine's]
+    #[arg(long, value_name = "GAS")]
+    pub inline_below: Option<u64>,
+    /// Order of speculation: normal, or adversarial so that every dependent transaction runs at least twice
+    #[arg(long, value_name = "normal|adversarial[:SEED]", default_value = "normal")]
+    pub schedule: ScheduleArgument,
+    /// Print one JSON object per block, and a summary as the last line
+    #[arg(long)]
+    pub json: bool,
+}
+
+const REPLAY_ABOUT: &str = "\
+Execute recorded blocks in parallel, check every outcome and commit it to RocksDB
+
+Each block is executed by the oracle (alloy-evm's sequential executor), by the engine on the threads asked for, and a \
+last time by the engine from the database that the outcome is then committed to. All outcomes are compared field by \
+field, and with what the block's header claims. Times are those of execution alone, over the recorded state in memory; \
+senders and environments are ready before, roots are computed after. One run is a glance: for figures, see bench.
+
+A block whose parent is the head of the database in use continues it. Any other block begins a database of its own from \
+its recorded prestate, in <DIR>/<chain>-<number>-<first 8 digits of its hash>. Without --db the databases are temporary.";
+
+/// Arguments of `ropewalk bench`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(long_about = BENCH_ABOUT)]
+pub(crate) struct BenchArguments {
+    /// Fixtures, or trees of fixtures
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Numbers of threads to measure; the last is the one of the column speed-up
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_values_t = [Threads::Count(NonZeroUsize::MIN), Threads::Auto])]
+    pub threads: Vec<Threads>,
+    /// Samples of each side; those of one round are taken next to each other
+    #[arg(long, value_name = "N", default_value = "11")]
+    pub runs: NonZeroUsize,
+    /// Execute blocks that use less gas than this on the calling thread [default: the engine's]
+    #[arg(long, value_name = "GAS")]
+    pub inline_below: Option<u64>,
+    /// Print one JSON object per block, and a summary as the last line
+    #[arg(long)]
+    pub json: bool,
+}
+
+const BENCH_ABOUT: &str = "\
+Measure recorded blocks: in order against each number of threads
+
+seq is the oracle: alloy-evm's sequential executor on revm's State, from system calls to the bundle with reverts. t<N> is \
+the engine with N threads, yielding the same outputs from the same inputs over the same reader in memory. Both have \
+senders, environments and analysed code ready; neither computes roots. The outcomes are compared before anything is timed.
+
+A sample repeats the block until 20 ms have passed. Each round takes one sample of every side, in alternating order. \
+Reported are medians; p10 and p90 show the spread. speedup = seq / t<N> of the last N, overhead = t1 / seq. The bounds of a \
+speed-up are those of a 95 % bootstrap interval of the median ratio over rounds.";
+
+/// Arguments of `ropewalk generate`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub(crate) struct GenerateArguments {
+    /// What the transactions do
+    #[arg(value_enum)]
+    pub workload: Workload,
+    /// Where all keys, amounts and orders come from; the same seed gives the same bytes
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    /// Number of blocks
+    #[arg(long, value_name = "B", default_value_t = 1)]
+    pub blocks: u64,
+    /// Number of transactions in each block
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub txs: usize,
+    /// Share of the transactions that touch a hot key, from 0 to 1
+    #[arg(long, value_name = "H", default_value_t = 0.0)]
+    pub hot: f64,
+    /// Number of transactions that depend on each other in a row, at least 1
+    #[arg(long, value_name = "D", default_value_t = 1)]
+    pub depth: usize,
+    /// Through what they depend on each other
+    #[arg(long, value_enum, default_value_t = Link::Value)]
+    pub link: Link,
+    /// Directory that the fixtures are written to; it is made if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// How a block is executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// By the engine, and by the oracle to compare with.
+    Parallel,
+    /// By the oracle alone.
+    Sequential,
+}
+
+/// A number of threads: `auto`, or a count from 1 to [`Threads::MOST`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// As many as there are cores available to the process.
+    Auto,
+    /// This many.
+    Count(NonZeroUsize),
+}
+
+/// In which order transactions are speculated on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ScheduleArgument {
+    /// The engine's own order.
+    Normal,
+    /// The order that provokes most conflicts, varied by a seed.
+    Adversarial {
+        /// What varies it.
+        seed: u64,
+    },
+}
+
+impl Threads {
+    /// Most threads that can be asked for: more than any block can use, and few enough to start.
+    pub(crate) const MOST: usize = 1024;
+
+    /// The number of threads that this means here.
+    pub(crate) fn count(self) -> NonZeroUsize {
+        match self {
+            Self::Auto => thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            Self::Count(count) => count,
+        }
+    }
+}
+
+/// A value of an option that means nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ArgumentError {
+    /// Neither `auto` nor a usable count.
+    #[error("expected auto or a number from 1 to {}", Threads::MOST)]
+    Threads,
+    /// Neither `normal` nor `adversarial` with or without a seed.
+    #[error("expected normal, adversarial or adversarial:SEED with a whole number")]
+    Schedule,
+}
+
+impl FromStr for Threads {
+    type Err = ArgumentError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let count: NonZeroUsize = text.parse().map_err(|_| ArgumentError::Threads)?;
+        if count.get() <= Self::MOST { Ok(Self::Count(count)) } else { Err(ArgumentError::Threads) }
+    }
+}
+
+impl fmt::Display for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Count(count) => write!(f, "{count}"),
+        }
+    }
+}
+
+impl FromStr for ScheduleArgument {
+    type Err = ArgumentError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            None if text == "normal" => Ok(Self::Normal),
+            None if text == "adversarial" => Ok(Self::Adversarial { seed: 0 }),
+            Some(("adversarial", seed)) => {
+                Ok(Self::Adversarial { seed: seed.parse().map_err(|_| ArgumentError::Schedule)? })
+            }
+            _ => Err(ArgumentError::Schedule),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        let words = std::iter::once("ropewalk").chain(line.split_whitespace());
+        Arguments::try_parse_from(words).map(|arguments| arguments.command)
+    }
+
+    fn replay(line: &str) -> ReplayArguments {
+        match parse(line) {
+            Ok(Command::Replay(arguments)) => arguments,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn replay_needs_only_a_path() {
+        let arguments = replay("replay fixtures");
+        assert_eq!(arguments.paths, [PathBuf::from("fixtures")]);
+        assert_eq!(arguments.threads, Threads::Auto);
+        assert_eq!(arguments.mode, Mode::Parallel);
+        assert_eq!(arguments.schedule, ScheduleArgument::Normal);
+        assert_eq!((arguments.repeat.get(), arguments.inline_below, arguments.json), (1, None, false));
+    }
+
+    #[test]
+    fn every_option_of_replay_is_read() {
+        let arguments = replay(
+            "replay a b --threads 8 --mode sequential --db dir --repeat 100 --inline-below 5000 \
+             --schedule adversarial:7 --json",
+        );
+        assert_eq!(arguments.paths.len(), 2);
+        assert_eq!(arguments.threads.count().get(), 8);
+        assert_eq!(arguments.mode, Mode::Sequential);
+        assert_eq!(arguments.db, Some(PathBuf::from("dir")));
+        assert_eq!(arguments.schedule, ScheduleArgument::Adversarial { seed: 7 });
+        assert_eq!((arguments.repeat.get(), arguments.inline_below, arguments.json), (100, Some(5000), true));
+    }
+
+    #[test]
+    fn usage_errors_exit_with_2() {
+        for line in [
+            "",
+            "replay",
+            "replay a --threads 0",
+            "replay a --threads 1025",
+            "replay a --threads many",
+            "replay a --repeat 0",
+            "replay a --schedule odd",
+            "replay a --schedule adversarial:x",
+            "replay a --mode fast",
+            "bench",
+            "bench a --threads 1,,2",
+            "generate nothing --out x",
+            "generate payments",
+            "unknown",
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn bench_takes_a_list_of_threads() {
+        let Ok(Command::Bench(arguments)) = parse("bench a --threads 1,2,auto --runs 5") else { panic!("it parses") };
+        let one_and_two = [1, 2].map(|count| Threads::Count(NonZeroUsize::new(count).expect("not zero")));
+        assert_eq!(arguments.threads[..2], one_and_two);
+        assert_eq!((arguments.threads[2], arguments.runs.get()), (Threads::Auto, 5));
+    }
+
+    #[test]
+    fn generate_reads_the_shape_of_the_blocks() {
+        let line = "generate erc20 --seed 3 --blocks 4 --txs 50 --hot 0.25 --depth 6 --out dir";
+        let Ok(Command::Generate(arguments)) = parse(line) else { panic!("it parses") };
+        assert_eq!((arguments.workload, arguments.seed, arguments.blocks), (Workload::Erc20, 3, 4));
+        assert_eq!((arguments.txs, arguments.hot, arguments.depth), (50, 0.25, 6));
+        assert_eq!((arguments.link, arguments.out), (Link::Value, PathBuf::from("dir")));
+    }
+}

@@ -1,0 +1,230 @@
+//! `ropewalk bench`: how long blocks take, in order and in parallel.
+//!
+//! Both sides yield the same outputs from the same inputs over the same reader in memory. A *sample* repeats the block
+//! until 20 ms have passed; one round takes a sample of every side, in alternating order, so that what the machine does
+//! besides falls on all of them. Before anything is timed, every side's outcome is compared with the oracle's.
+
+mod statistics;
+
+use std::{io, path::Path, sync::Arc, time::Duration};
+
+use ropewalk_block::{BlockError, BlockOutcome, CancelToken};
+use ropewalk_state::StateReader;
+
+pub(crate) use statistics::{PairedRatio, Spread};
+
+use crate::{
+    arguments::{BenchArguments, ScheduleArgument},
+    compare::{self, chain_of},
+    fixture::Fixture,
+    report::{
+        Progress,
+        bench::{BenchReport, BenchReports, ThreadsReport},
+        print, print_json,
+    },
+    run::{Runner, milliseconds, prepare_oracle, time_oracle},
+    session::{NoThreads, Opened, Session, refuse},
+    status::Status,
+};
+
+/// Least time that a sample takes.
+const SAMPLE: Duration = Duration::from_millis(20);
+
+/// One run of `ropewalk bench`.
+#[derive(Debug)]
+struct Bench<'a> {
+    arguments: &'a BenchArguments,
+    session: Session,
+    runners: Vec<Runner>,
+    progress: Progress,
+    reports: BenchReports,
+    status: Status,
+}
+
+/// Why a block could not be measured.
+#[derive(Debug)]
+enum Failure {
+    /// An execution failed that had succeeded before.
+    Run(BlockError),
+    /// The user wants the run to end.
+    Interrupted,
+}
+
+/// Measures what the arguments say.
+///
+/// # Errors
+/// When standard output is closed or full.
+pub(crate) fn bench(arguments: &BenchArguments, interrupt: CancelToken) -> io::Result<Status> {
+    let (session, runners) = match prepare(arguments, interrupt) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            Progress::new(0).say(&format!("error: {}", chain_of(&error)));
+            return Ok(Status::Input);
+        }
+    };
+    let mut status = Status::default();
+    let mut refused = Vec::new();
+    let fixtures = session.discover(&arguments.paths, &mut status, |error| refused.push(chain_of(error)));
+    let progress = Progress::new(fixtures.len() as u64);
+    refused.iter().for_each(|error| progress.say(&format!("error: {error}")));
+    let threads = runners.iter().map(Runner::threads).collect();
+    let mut reports = BenchReports::new(threads, arguments.runs.get());
+    reports.unusable = refused.len() as u64;
+    let mut bench = Bench { arguments, session, runners, progress, reports, status };
+    for directory in &fixtures {
+        if bench.session.is_interrupted() {
+            break;
+        }
+        bench.block(directory)?;
+    }
+    bench.finish()
+}
+
+/// Starts the threads: a set for each distinct count, in the order asked for.
+fn prepare(arguments: &BenchArguments, interrupt: CancelToken) -> Result<(Session, Vec<Runner>), NoThreads> {
+    let session = Session::new(interrupt)?;
+    let mut runners: Vec<Runner> = Vec::new();
+    for threads in arguments.threads.iter().map(|threads| threads.count()) {
+        if runners.iter().any(|runner| runner.threads() == threads.get()) {
+            continue;
+        }
+        let normal = ScheduleArgument::Normal;
+        runners.push(Runner::new(threads, normal, arguments.inline_below, session.interrupt())?);
+    }
+    Ok((session, runners))
+}
+
+impl Bench<'_> {
+    fn block(&mut self, directory: &Path) -> io::Result<()> {
+        let opened = match self.session.open(directory) {
+            Ok(opened) => opened,
+            Err(error) => {
+                let status = refuse(&self.progress, &error);
+                self.count_refused(status);
+                return Ok(());
+            }
+        };
+        let Opened { fixture, ground, truth } = &opened;
+        let label = fixture.label();
+        self.progress.begin(label.clone());
+        let truth = match truth {
+            Ok(truth) => truth,
+            Err(error) => {
+                self.progress.say(&format!("invalid: {}: {}", fixture.place(), chain_of(error)));
+                self.count_refused(Status::Mismatch);
+                return Ok(());
+            }
+        };
+        let reader = ground.reader();
+        if !self.equal_to_oracle(fixture, &reader, truth) {
+            self.count_refused(Status::Mismatch);
+            return Ok(());
+        }
+        match self.measure(fixture, &reader, truth) {
+            Ok(report) => {
+                if self.arguments.json {
+                    self.progress.aside(|| print_json(&report))?;
+                }
+                self.reports.add(report, label);
+                self.progress.advance(truth.gas_used, 1);
+            }
+            Err(Failure::Interrupted | Failure::Run(BlockError::Cancelled { .. })) => {}
+            Err(Failure::Run(error)) => {
+                self.progress.say(&format!("mismatch: {}: {}", fixture.place(), chain_of(&error)));
+                self.count_refused(Status::Mismatch);
+            }
+        }
+        Ok(())
+    }
+
+    fn count_refused(&mut self, status: Status) {
+        self.status.add(status);
+        match status {
+            Status::Input => self.reports.unusable += 1,
+            _ => self.reports.mismatched += 1,
+        }
+        self.progress.advance(0, 1);
+    }
+
+    /// Runs every side once and compares. This warms code caches, too.
+    fn equal_to_oracle(&self, fixture: &Fixture, reader: &Arc<dyn StateReader>, truth: &BlockOutcome) -> bool {
+        self.runners.iter().all(|runner| {
+            let run = runner.execute(fixture, reader, 0).value;
+            let difference = compare::results(run.as_ref().map(|execution| &execution.outcome), Ok(truth));
+            if let Some(difference) = &difference {
+                let (place, threads) = (fixture.place(), runner.threads());
+                self.progress.say(&format!("mismatch: {place}: {threads} threads and the oracle: {difference}"));
+            }
+            difference.is_none()
+        })
+    }
+
+    fn measure(
+        &self,
+        fixture: &Fixture,
+        reader: &Arc<dyn StateReader>,
+        truth: &BlockOutcome,
+    ) -> Result<BenchReport, Failure> {
+        let oracle = prepare_oracle(fixture, reader).map_err(Failure::Run)?;
+        let sides = self.runners.len() + 1;
+        let mut samples = vec![Vec::with_capacity(self.arguments.runs.get()); sides];
+        for round in 0..self.arguments.runs.get() {
+            for place in 0..sides {
+                // Forwards and backwards in turn: a machine that gets warmer or busier favours nobody.
+                let side = if round % 2 == 0 { place } else { sides - 1 - place };
+                if self.session.is_interrupted() {
+                    return Err(Failure::Interrupted);
+                }
+                let time = match side.checked_sub(1) {
+                    None => sample(|| time_oracle(&oracle)),
+                    Some(runner) => sample(|| time_engine(&self.runners[runner], fixture, reader)),
+                };
+                samples[side].push(milliseconds(time.map_err(Failure::Run)?));
+            }
+        }
+        let (sequential, parallel) = samples.split_first().expect("the oracle is always a side");
+        let report = |(runner, times): (&Runner, &Vec<f64>)| ThreadsReport {
+            threads: runner.threads(),
+            time: Spread::of(times),
+            speedup: PairedRatio::of(sequential, times),
+        };
+        Ok(BenchReport {
+            number: fixture.number(),
+            chain: fixture.chain.name.clone(),
+            path: fixture.directory.clone(),
+            txs: fixture.block.transactions.len(),
+            gas_used: truth.gas_used,
+            sequential: Spread::of(sequential),
+            parallel: self.runners.iter().zip(parallel).map(report).collect(),
+        })
+    }
+
+    fn finish(mut self) -> io::Result<Status> {
+        self.progress.finish();
+        if self.arguments.json {
+            print_json(&self.reports.summary_line())?;
+        } else {
+            print(&self.reports.text())?;
+        }
+        if self.session.is_interrupted() {
+            self.status.add(Status::Interrupted);
+        }
+        Ok(self.status)
+    }
+}
+
+fn time_engine(runner: &Runner, fixture: &Fixture, reader: &Arc<dyn StateReader>) -> Result<Duration, BlockError> {
+    let run = runner.execute(fixture, reader, 0);
+    run.value.map(|_| run.time)
+}
+
+/// Mean time of runs repeated until a sample's time has passed. What happens between runs is not counted.
+fn sample(mut run: impl FnMut() -> Result<Duration, BlockError>) -> Result<Duration, BlockError> {
+    let mut total = Duration::ZERO;
+    let mut runs = 0;
+    while total < SAMPLE {
+        total += run()?;
+        runs += 1;
+    }
+    Ok(total / runs)
+}

@@ -1,0 +1,132 @@
+//! An outcome against everything that the recording says about it.
+
+use std::path::Path;
+
+use alloy_hardforks::EthereumHardforks;
+use ropewalk_block::{BlockOutcome, Position, Status, validate};
+
+use super::{Failure, Replay};
+use crate::{
+    compare::{self, chain_of},
+    fixture::{Fixture, FixtureError, HeaderHash, Outline},
+    ground::Ground,
+    report::replay::{BlockReport, Checklist},
+    session::state_error,
+};
+
+impl Replay<'_> {
+    /// Compares the outcome with the header's claims, the recorded receipts and the root after the block.
+    pub(super) fn check(
+        &self,
+        fixture: &Fixture,
+        ground: &Ground,
+        truth: &BlockOutcome,
+        report: &mut BlockReport,
+    ) -> Result<(), Failure> {
+        let state_root = match fixture.claims.state_root {
+            Some(_) => self.session.in_pool(|| ground.root_after(&truth.changes)),
+            None => Ok(None),
+        };
+        let state_root = state_root
+            .map_err(|error| Failure::Fixture(state_error(fixture, Position::PostBlock, error)))?;
+        let checks = validate(&fixture.chain.spec, &fixture.block.header, &fixture.claims, truth, state_root);
+        for mismatch in checks.mismatches() {
+            self.progress.say(&format!("mismatch: {}: {mismatch}", fixture.place()));
+        }
+        let oracle = report.checks.oracle;
+        report.checks = Checklist {
+            gas_used: checks.gas_used.status(),
+            receipts_root: checks.receipts_root.status(),
+            logs_bloom: checks.logs_bloom.status(),
+            requests_hash: checks.requests_hash.status(),
+            state_root: checks.state_root.status(),
+            blob_gas_used: checks.blob_gas_used.status(),
+            header_hash: self.check_header_hash(fixture),
+            receipts: self.check_receipts(fixture, truth),
+            oracle,
+            store: Status::Unknown,
+        };
+        Ok(())
+    }
+
+    pub(super) fn check_header_hash(&self, fixture: &Fixture) -> Status {
+        match fixture.header_hash {
+            HeaderHash::Ok => Status::Ok,
+            HeaderHash::Unknown => Status::Unknown,
+            HeaderHash::Mismatch { recorded, computed } => {
+                let place = fixture.place().field("hash");
+                self.progress.say(&format!(
+                    "mismatch: {place}: recorded as {recorded}, but the header hashes to {computed}"
+                ));
+                Status::Mismatch
+            }
+        }
+    }
+
+    fn check_receipts(&self, fixture: &Fixture, truth: &BlockOutcome) -> Status {
+        let Some(recorded) = &fixture.receipts else { return Status::Unknown };
+        let Some(difference) = compare::recorded_receipts(&truth.receipts, recorded) else { return Status::Ok };
+        let place = fixture.place();
+        self.progress.say(&format!("mismatch: {place}: execution and receipts.json: {difference}"));
+        Status::Mismatch
+    }
+}
+
+impl BlockReport {
+    /// A report of a block of which nothing is known yet.
+    pub(super) fn new(fixture: &Fixture, threads: usize) -> Self {
+        let header = &fixture.block.header;
+        Self {
+            number: header.number,
+            chain: fixture.chain.name.clone(),
+            fork: Some(fixture.chain.spec.fork_name(header)),
+            path: fixture.directory.clone(),
+            txs: fixture.block.transactions.len(),
+            gas_used: header.gas_used,
+            senders: Some(fixture.senders),
+            threads,
+            ms: None,
+            sequential_ms: None,
+            aborts: 0,
+            reexecuted_gas: 0,
+            receipts_root: None,
+            changes_hash: None,
+            checks: Checklist::UNKNOWN,
+            verified: false,
+            error: None,
+        }
+    }
+
+    /// A report of a block that contradicts itself; `None` of other errors.
+    pub(super) fn of_contradiction(error: &FixtureError, threads: usize) -> Option<Self> {
+        let Outline { number, chain, txs, gas_used } = error.outline.as_deref()?.clone();
+        Some(Self {
+            number,
+            chain,
+            fork: None,
+            path: error.place.path.parent().map(Path::to_owned).unwrap_or_default(),
+            txs,
+            gas_used,
+            senders: None,
+            threads,
+            ms: None,
+            sequential_ms: None,
+            aborts: 0,
+            reexecuted_gas: 0,
+            receipts_root: None,
+            changes_hash: None,
+            checks: Checklist::UNKNOWN,
+            verified: false,
+            error: Some(chain_of(error)),
+        })
+    }
+
+    /// Takes in what execution gave.
+    pub(super) fn take_outcome(&mut self, fixture: &Fixture, outcome: &BlockOutcome) {
+        // Before Byzantium a receipt holds the state's root after its transaction, which is not computed here.
+        let has_root = fixture.chain.spec.is_byzantium_active_at_block(self.number);
+        self.gas_used = outcome.gas_used;
+        self.receipts_root = has_root.then(|| outcome.receipts_root());
+        self.changes_hash = Some(outcome.changes.hash());
+    }
+}

@@ -1,0 +1,327 @@
+//! `ropewalk replay`: every block executed, checked, committed and reported.
+
+mod checks;
+
+use std::{error::Error, io, path::Path, sync::Arc};
+
+use ropewalk_block::{BlockError, BlockOutcome, CancelToken, Status as CheckStatus, oracle};
+use ropewalk_state::StateReader;
+
+use crate::{
+    arguments::{Mode, ReplayArguments},
+    compare::{self, Difference, chain_of},
+    fixture::{Fixture, FixtureError, Senders},
+    ground::Ground,
+    persist::{Databases, PersistError, Place},
+    report::{
+        Figure, Progress, print, print_json,
+        replay::{BlockReport, Reports},
+    },
+    run::{Runner, milliseconds, prepare_oracle, time_oracle},
+    session::{Opened, Session, refuse, state_error},
+    status::Status,
+};
+
+/// Times that the oracle is run at most; it is there to compare with, not to be measured to the last digit.
+const SEQUENTIAL_SAMPLES: usize = 5;
+
+/// One run of `ropewalk replay`.
+#[derive(Debug)]
+struct Replay<'a> {
+    arguments: &'a ReplayArguments,
+    session: Session,
+    runner: Runner,
+    databases: Databases,
+    progress: Progress,
+    reports: Reports,
+    status: Status,
+}
+
+/// Why a block's report is not all there is to say.
+#[derive(Debug)]
+enum Failure {
+    /// The fixture cannot be used, or contradicts itself.
+    Fixture(FixtureError),
+    /// The database cannot be used.
+    Persist(PersistError),
+    /// The user wants the run to end.
+    Interrupted,
+}
+
+/// Replays what the arguments say.
+///
+/// # Errors
+/// When standard output is closed or full.
+pub(crate) fn replay(arguments: &ReplayArguments, interrupt: CancelToken) -> io::Result<Status> {
+    let mut status = Status::default();
+    let mut reports = Reports::new(arguments.mode);
+    let prepared = Session::new(interrupt).and_then(|session| {
+        let ReplayArguments { threads, schedule, inline_below, .. } = arguments;
+        let runner = Runner::new(threads.count(), *schedule, *inline_below, session.interrupt())?;
+        Ok((session, runner))
+    });
+    let (session, runner) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => return Ok(refuse_run(&error)),
+    };
+    let databases = match Databases::new(arguments.db.as_deref()) {
+        Ok(databases) => databases,
+        Err(error) => return Ok(refuse_run(&error)),
+    };
+    let mut refused = Vec::new();
+    let fixtures = session.discover(&arguments.paths, &mut status, |error| refused.push(chain_of(error)));
+    let progress = Progress::new(fixtures.len() as u64);
+    for error in refused {
+        progress.say(&format!("error: {error}"));
+        reports.add_unusable();
+    }
+    let mut replay = Replay { arguments, session, runner, databases, progress, reports, status };
+    for directory in &fixtures {
+        if replay.session.is_interrupted() || !replay.block(directory)? {
+            break;
+        }
+    }
+    replay.finish()
+}
+
+/// Says why nothing can be done at all.
+fn refuse_run(error: &(dyn Error + 'static)) -> Status {
+    Progress::new(0).say(&format!("error: {}", chain_of(error)));
+    Status::Input
+}
+
+impl Replay<'_> {
+    /// Replays one block, and says whether to go on with the next.
+    fn block(&mut self, directory: &Path) -> io::Result<bool> {
+        let opened = match self.session.open(directory) {
+            Ok(opened) => opened,
+            Err(error) => return self.refuse(&error).map(|()| true),
+        };
+        self.progress.begin(opened.fixture.label());
+        let mut report = BlockReport::new(&opened.fixture, self.threads());
+        let failure = match &opened.truth {
+            Ok(truth) => self.valid_block(&opened, truth, &mut report).err(),
+            Err(error) => {
+                self.invalid_block(&opened, error, &mut report);
+                None
+            }
+        };
+        let go_on = match failure {
+            None => true,
+            Some(Failure::Interrupted) => return Ok(false),
+            Some(Failure::Fixture(error)) => {
+                return self.refuse(&error).map(|()| true);
+            }
+            Some(Failure::Persist(error)) => {
+                self.progress.say(&format!("error: {}: {}", opened.fixture.place(), chain_of(&error)));
+                self.status.add(Status::Input);
+                !error.is_about_all()
+            }
+        };
+        report.verified = report.error.is_none() && report.checks.verified();
+        self.report(&report)?;
+        Ok(go_on)
+    }
+
+    fn report(&mut self, report: &BlockReport) -> io::Result<()> {
+        self.status.add(if report.verified { Status::Verified } else { Status::Mismatch });
+        if self.arguments.json {
+            self.progress.aside(|| print_json(report))?;
+        }
+        self.reports.add(report);
+        self.progress.advance(report.gas_used, self.arguments.repeat.get() as u64);
+        Ok(())
+    }
+
+    /// Says what is wrong with a fixture. A block that contradicts itself is reported as invalid.
+    fn refuse(&mut self, error: &FixtureError) -> io::Result<()> {
+        self.status.add(refuse(&self.progress, error));
+        if let Some(report) = BlockReport::of_contradiction(error, self.threads()) {
+            return self.report(&report);
+        }
+        self.reports.add_unusable();
+        self.progress.advance(0, 1);
+        Ok(())
+    }
+
+    fn threads(&self) -> usize {
+        match self.arguments.mode {
+            Mode::Parallel => self.runner.threads(),
+            Mode::Sequential => 1,
+        }
+    }
+
+    /// Runs, checks and commits a block that the oracle accepts.
+    fn valid_block(
+        &mut self,
+        opened: &Opened,
+        truth: &BlockOutcome,
+        report: &mut BlockReport,
+    ) -> Result<(), Failure> {
+        let Opened { fixture, ground, .. } = opened;
+        self.remark(fixture);
+        report.take_outcome(fixture, truth);
+        self.execute(fixture, ground, truth, report)?;
+        self.check(fixture, ground, truth, report)?;
+        if report.checks.verified() {
+            self.persist(fixture, ground, truth, report)?;
+        }
+        Ok(())
+    }
+
+    /// A block that the oracle rejects must be rejected by the engine too, and for the same reason.
+    fn invalid_block(&mut self, opened: &Opened, error: &BlockError, report: &mut BlockReport) {
+        let Opened { fixture, ground, .. } = opened;
+        let reason = match error.as_invalid() {
+            Some(rule) => chain_of(rule),
+            None => chain_of(error),
+        };
+        self.progress.say(&format!("invalid: {}: {reason}", fixture.place()));
+        report.error = Some(reason);
+        report.checks.header_hash = self.check_header_hash(fixture);
+        if self.arguments.mode == Mode::Parallel {
+            let run = self.runner.execute(fixture, &ground.reader(), 0).value;
+            let ours = run.as_ref().map(|execution| &execution.outcome);
+            report.checks.oracle = self.compared(fixture, "the parallel run", compare::results(ours, Err(error)));
+        }
+    }
+
+    fn remark(&self, fixture: &Fixture) {
+        let place = fixture.place();
+        if fixture.senders == Senders::Recorded && !fixture.block.transactions.is_empty() {
+            self.progress.say(&format!("note: {place}: no signatures are recorded, senders are taken as given"));
+        }
+        if fixture.ommers_unknown {
+            self.progress.say(&format!("note: {place}: uncles.json is missing, rewards for uncles are left out"));
+        }
+    }
+
+    /// Executes the block as often as asked, and compares every outcome with the oracle's.
+    fn execute(
+        &self,
+        fixture: &Fixture,
+        ground: &Ground,
+        truth: &BlockOutcome,
+        report: &mut BlockReport,
+    ) -> Result<(), Failure> {
+        let reader = ground.reader();
+        let failed = |error: BlockError| match error {
+            BlockError::State { position, source } => Failure::Fixture(state_error(fixture, position, source)),
+            // The oracle accepted the block a moment ago.
+            _ => Failure::Interrupted,
+        };
+        let repeat = self.arguments.repeat.get();
+        let oracle = prepare_oracle(fixture, &reader).map_err(failed)?;
+        let parallel = self.arguments.mode == Mode::Parallel;
+        let oracle_runs = if parallel { repeat.min(SEQUENTIAL_SAMPLES) } else { repeat };
+        let mut sequential = Vec::with_capacity(oracle_runs);
+        let mut runs = Vec::with_capacity(repeat);
+        report.checks.oracle = CheckStatus::Ok;
+        for repetition in 0..repeat {
+            if self.session.is_interrupted() {
+                return Err(Failure::Interrupted);
+            }
+            if repetition < oracle_runs {
+                sequential.push(milliseconds(time_oracle(&oracle).map_err(failed)?));
+            }
+            if !parallel {
+                continue;
+            }
+            let run = self.runner.execute(fixture, &reader, repetition as u64);
+            if let Err(BlockError::Cancelled { .. }) = run.value {
+                return Err(Failure::Interrupted);
+            }
+            let ours = run.value.as_ref().map(|execution| &execution.outcome);
+            let difference = compare::results(ours, Ok(truth));
+            if difference.is_some() {
+                let run = format!("parallel run {repetition}");
+                report.checks.oracle = self.compared(fixture, &run, difference);
+                break;
+            }
+            let stats = run.value.map(|execution| execution.stats).unwrap_or_default();
+            runs.push((milliseconds(run.time), stats));
+        }
+        report.sequential_ms = middle(&mut sequential, |ms| *ms).map(|ms| Figure(*ms));
+        if !parallel {
+            report.ms = report.sequential_ms;
+        } else if let Some((ms, stats)) = middle(&mut runs, |(ms, _)| *ms) {
+            report.ms = Some(Figure(*ms));
+            report.aborts = stats.aborts.into();
+            report.reexecuted_gas = stats.wasted_cost;
+        }
+        Ok(())
+    }
+
+    /// Commits a verified block to its database, executed once more from there.
+    fn persist(
+        &mut self,
+        fixture: &Fixture,
+        ground: &Ground,
+        truth: &BlockOutcome,
+        report: &mut BlockReport,
+    ) -> Result<(), Failure> {
+        let difference = match self.databases.place(fixture, ground.recorded())? {
+            Place::Present => {
+                self.progress.say(&format!("note: {}: the database holds the block already", fixture.place()));
+                self.databases.check_present(fixture, &truth.changes)?
+            }
+            Place::Ready(extension) => {
+                let from_store = self.run_from_store(fixture, &extension.reader())?;
+                match compare::results(from_store.as_ref(), Ok(truth)) {
+                    Some(difference) => Some(difference),
+                    None => self.databases.commit(fixture, extension, &truth.changes)?,
+                }
+            }
+        };
+        report.checks.store = self.compared(fixture, "the database", difference);
+        Ok(())
+    }
+
+    fn compared(&self, fixture: &Fixture, ours: &str, difference: Option<Difference>) -> CheckStatus {
+        let Some(difference) = difference else { return CheckStatus::Ok };
+        self.progress.say(&format!("mismatch: {}: {ours} and the oracle: {difference}", fixture.place()));
+        CheckStatus::Mismatch
+    }
+
+    /// Executes the block on the database's state.
+    fn run_from_store(
+        &self,
+        fixture: &Fixture,
+        reader: &Arc<dyn StateReader>,
+    ) -> Result<Result<BlockOutcome, BlockError>, Failure> {
+        let result = match self.arguments.mode {
+            Mode::Parallel => self.runner.execute(fixture, reader, 0).value.map(|execution| execution.outcome),
+            Mode::Sequential => oracle::execute(&fixture.chain.spec, &fixture.block, reader),
+        };
+        match result {
+            Err(BlockError::State { source, .. }) => Err(Failure::Persist(source.into())),
+            Err(BlockError::Cancelled { .. }) => Err(Failure::Interrupted),
+            result => Ok(result),
+        }
+    }
+
+    fn finish(mut self) -> io::Result<Status> {
+        self.progress.finish();
+        if self.arguments.json {
+            print_json(&self.reports.summary_line())?;
+        } else {
+            print(&self.reports.text())?;
+        }
+        if self.session.is_interrupted() {
+            self.status.add(Status::Interrupted);
+        }
+        Ok(self.status)
+    }
+}
+
+impl From<PersistError> for Failure {
+    fn from(error: PersistError) -> Self {
+        Self::Persist(error)
+    }
+}
+
+/// The middle one of some runs by time; of an even number the later one of the two in the middle.
+fn middle<T>(runs: &mut [T], time: impl Fn(&T) -> f64) -> Option<&T> {
+    runs.sort_by(|left, right| time(left).total_cmp(&time(right)));
+    runs.get(runs.len() / 2)
+}

@@ -1,0 +1,115 @@
+//! Executions, timed: by the oracle, and by the engine.
+//!
+//! This is the one place that names the engine's executor.
+
+use std::{
+    num::NonZeroUsize,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ropewalk_block::{
+    BlockError, BlockExecutor, CancelToken, CodeCache, Engine, Execution, ExecutorOptions, InvalidTransactions,
+    Schedule, oracle::Oracle,
+};
+use ropewalk_state::StateReader;
+
+use crate::{arguments::ScheduleArgument, fixture::Fixture, session::NoThreads};
+
+/// The engine with its threads, which are started once, and the code that it has analysed so far.
+#[derive(Debug, Clone)]
+pub(crate) struct Runner {
+    engine: Engine,
+    codes: Arc<CodeCache>,
+    schedule: ScheduleArgument,
+    inline_below_gas: Option<u64>,
+    cancel: CancelToken,
+}
+
+/// Something that took some time.
+#[derive(Debug)]
+pub(crate) struct Timed<T> {
+    pub(crate) value: T,
+    pub(crate) time: Duration,
+}
+
+impl Runner {
+    /// A runner on threads of its own.
+    ///
+    /// # Errors
+    /// When the threads cannot be started.
+    pub(crate) fn new(
+        threads: NonZeroUsize,
+        schedule: ScheduleArgument,
+        inline_below_gas: Option<u64>,
+        cancel: CancelToken,
+    ) -> Result<Self, NoThreads> {
+        let engine = Engine::new(threads).map_err(|source| NoThreads { threads: threads.get(), source })?;
+        Ok(Self { engine, codes: Arc::default(), schedule, inline_below_gas, cancel })
+    }
+
+    /// Number of threads.
+    pub(crate) fn threads(&self) -> usize {
+        self.engine.threads()
+    }
+
+    /// Executes a block in parallel. An adversarial schedule is another one for each `repetition`.
+    pub(crate) fn execute(
+        &self,
+        fixture: &Fixture,
+        reader: &Arc<dyn StateReader>,
+        repetition: u64,
+    ) -> Timed<Result<Execution, BlockError>> {
+        let executor = BlockExecutor::new(Arc::clone(&fixture.chain.spec), self.engine.clone(), self.options(repetition));
+        timed(|| executor.execute(&fixture.block, Arc::clone(reader)))
+    }
+
+    fn options(&self, repetition: u64) -> ExecutorOptions {
+        let mut options = ExecutorOptions {
+            codes: Arc::clone(&self.codes),
+            cancel: Some(self.cancel.clone()),
+            schedule: match self.schedule {
+                ScheduleArgument::Normal => Schedule::Normal,
+                ScheduleArgument::Adversarial { seed } => Schedule::Adversarial { seed: seed.wrapping_add(repetition) },
+            },
+            ..ExecutorOptions::default()
+        };
+        if let Some(gas) = self.inline_below_gas {
+            options.inline_below_gas = gas;
+        }
+        options
+    }
+}
+
+/// The oracle with everything ready that execution does not have to do: environments, analysed code.
+///
+/// # Errors
+/// When the block is invalid or the state cannot be read.
+pub(crate) fn prepare_oracle<'a>(
+    fixture: &'a Fixture,
+    reader: &'a Arc<dyn StateReader>,
+) -> Result<Oracle<'a, Arc<dyn StateReader>>, BlockError> {
+    Oracle::prepare(&fixture.chain.spec, &fixture.block, reader, InvalidTransactions::Reject)
+}
+
+/// The time of one run of the oracle.
+///
+/// # Errors
+/// When the block is invalid or the state cannot be read.
+pub(crate) fn time_oracle<R: StateReader>(oracle: &Oracle<'_, R>) -> Result<Duration, BlockError> {
+    let run = oracle.start();
+    let Timed { value, time } = timed(|| run.execute());
+    value.map(|_| time)
+}
+
+/// Times one piece of work; giving up its result is not part of it.
+fn timed<T>(work: impl FnOnce() -> T) -> Timed<T> {
+    let started = Instant::now();
+    let value = work();
+    Timed { value, time: started.elapsed() }
+}
+
+/// A duration in milliseconds.
+pub(crate) fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
