@@ -4,7 +4,7 @@
 //! somebody committed a write, and the writes of speculative incarnations above the frontier, ordered by position.
 //! Committing a write folds it into the committed value, so a read never walks further than the speculation window.
 
-use std::fmt;
+use std::{collections::VecDeque, fmt, ops::Range};
 
 use smallvec::SmallVec;
 
@@ -31,8 +31,11 @@ pub(crate) struct CellState<P: Program> {
     pub(crate) committed: Option<(Position, P::Value)>,
     /// Last committed write that hides older writes of the keys shadowed by this one.
     pub(crate) cleared: Option<Position>,
-    /// Writes of uncommitted incarnations, ascending by position.
-    pub(crate) versions: Vec<Version<P>>,
+    /// Writes of uncommitted incarnations, ascending by position: the lowest leaves first, the highest mostly comes last.
+    pub(crate) versions: VecDeque<Version<P>>,
+    /// The value on top of all versions, if somebody has worked it out since it last changed otherwise than by a
+    /// version on top. Spares those who read far ahead the walk over a hot key's versions.
+    pub(crate) top: Option<P::Value>,
     /// Uncommitted transactions that observed this key, for hints about who should run again.
     pub(crate) readers: SmallVec<[Reader; 2]>,
     /// Counts the changes of what readers resolve here; equal counts mean nothing changed.
@@ -75,20 +78,26 @@ impl<P: Program> CellState<P> {
         dirty.extend(affected.map(|reader| reader.position));
     }
 
+    /// The versions of one transaction.
+    pub(crate) fn versions_at(&self, position: Position) -> Range<usize> {
+        let start = self.versions.partition_point(|version| version.position < position);
+        let count = self.versions.range(start..).take_while(|version| version.position == position).count();
+        start..start + count
+    }
+
     /// Adds a version, replacing what earlier incarnations of its transaction wrote here. Collects whom that affects.
     pub(crate) fn publish(&mut self, version: Version<P>, dirty: &mut Vec<Position>) {
-        let position = version.position;
-        let (mut unchanged, mut fields) = (false, version.delta.fields());
-        self.versions.retain(|old| {
-            let replaced = old.position == position && old.incarnation < version.incarnation;
-            if replaced {
-                unchanged = old.delta == version.delta;
-                fields |= old.delta.fields();
-            }
-            !replaced
-        });
-        let at = self.versions.partition_point(|other| other.position <= position);
-        self.versions.insert(at, version);
+        let (position, incarnation) = (version.position, version.incarnation);
+        let at = self.versions_at(position);
+        let outdated = self.drain_before(at.clone(), incarnation);
+        let unchanged = outdated.len() == 1 && outdated[0].delta == version.delta;
+        let fields = outdated.iter().fold(version.delta.fields(), |fields, old| fields | old.delta.fields());
+        let end = self.versions_at(position).end;
+        match &mut self.top {
+            Some(top) if end == self.versions.len() && at.is_empty() => version.delta.apply(top),
+            top => *top = None,
+        }
+        self.versions.insert(end, version);
         if !unchanged {
             self.changes += 1;
             self.collect_dirty(position, fields, dirty);
@@ -97,18 +106,26 @@ impl<P: Program> CellState<P> {
 
     /// Drops what incarnations of the transaction at `position` before `incarnation` wrote. Collects whom that affects.
     pub(crate) fn retract(&mut self, position: Position, incarnation: Incarnation, dirty: &mut Vec<Position>) {
-        let mut fields = 0;
-        self.versions.retain(|old| {
-            let dropped = old.position == position && old.incarnation < incarnation;
-            if dropped {
-                fields |= old.delta.fields();
-            }
-            !dropped
-        });
-        if fields != 0 {
-            self.changes += 1;
-            self.collect_dirty(position, fields, dirty);
+        let at = self.versions_at(position);
+        let dropped = self.drain_before(at, incarnation);
+        if dropped.is_empty() {
+            return;
         }
+        let fields = dropped.iter().fold(0, |fields, old| fields | old.delta.fields());
+        self.top = None;
+        self.changes += 1;
+        self.collect_dirty(position, fields, dirty);
+    }
+
+    /// Drops the versions of the lowest uncommitted transaction, which are becoming part of the committed value.
+    pub(crate) fn settle(&mut self, position: Position) {
+        let at = self.versions_at(position);
+        self.versions.drain(at);
+    }
+
+    fn drain_before(&mut self, at: Range<usize>, incarnation: Incarnation) -> Vec<Version<P>> {
+        let older = self.versions.range(at.clone()).take_while(|version| version.incarnation < incarnation).count();
+        self.versions.drain(at.start..at.start + older).collect()
     }
 }
 
@@ -121,7 +138,8 @@ impl<P: Program> Default for Cell<P> {
             state: Mutex::new(CellState {
                 committed: None,
                 cleared: None,
-                versions: Vec::new(),
+                versions: VecDeque::new(),
+                top: None,
                 readers: SmallVec::new(),
                 changes: 0,
             }),

@@ -29,6 +29,11 @@
 //!
 //! [`program`](Program) has the seams, `memory` and `cell` the versions, `scheduler` the order of work, `run` the
 //! worker's round, [`serial`] the twin that everything is compared with.
+//!
+//! # Example
+//!
+//! A whole program (`examples/counter.rs`):
+#![cfg_attr(not(feature = "shuttle"), doc = concat!("```\n", include_str!("../examples/counter.rs"), "\n```"))]
 
 mod cell;
 mod error;
@@ -46,7 +51,11 @@ mod sync;
 mod table;
 mod view;
 
-#[cfg(all(test, not(feature = "shuttle")))]
+#[cfg(test)]
+#[cfg(feature = "shuttle")]
+mod interleavings;
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
 mod simulation;
 #[cfg(test)]
 mod toy;

@@ -17,7 +17,7 @@ use std::fmt;
 use crate::{
     Base, CellId, Delta, Incarnation, Observation, Position, Program, TxIndex,
     cell::{Cell, CellState, Reader, Version},
-    sync::{AtomicBool, AtomicU32, Ordering},
+    sync::{AtomicBool, AtomicU32, Ordering, Padded},
     table::Table,
 };
 
@@ -29,7 +29,7 @@ pub struct Memory<P: Program> {
     clears: AtomicBool,
     /// Position of the lowest uncommitted transaction. Written by the committing worker with release after the
     /// transaction is folded; read with acquire by views, which learn from it that they have become the frontier.
-    frontier: AtomicU32,
+    frontier: Padded<AtomicU32>,
     /// Set when the run is over, so that attempts in flight end at their next read. A hint: relaxed.
     stopped: AtomicBool,
 }
@@ -98,7 +98,7 @@ impl<P: Program> Memory<P> {
             table: Table::with_capacity(keys),
             base: Box::new(base),
             clears: AtomicBool::new(false),
-            frontier: AtomicU32::new(0),
+            frontier: Padded(AtomicU32::new(0)),
             stopped: AtomicBool::new(false),
         }
     }
@@ -113,11 +113,11 @@ impl<P: Program> Memory<P> {
     }
 
     pub(crate) fn frontier(&self) -> Position {
-        Position(self.frontier.load(Ordering::Acquire))
+        Position(self.frontier.0.load(Ordering::Acquire))
     }
 
     pub(crate) fn set_frontier(&self, frontier: Position) {
-        self.frontier.store(frontier.0, Ordering::Release);
+        self.frontier.0.store(frontier.0, Ordering::Release);
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -150,9 +150,13 @@ impl<P: Program> Memory<P> {
         }
         let visible = visible_versions(&state, position, cleared);
         if estimates == Estimates::Refuse
-            && let Some(version) = state.versions[visible.clone()].iter().rev().find(|version| version.estimate)
+            && let Some(version) = state.versions.range(visible.clone()).rev().find(|version| version.estimate)
         {
             return Err(Unresolved::Estimate(TxIndex(version.position.0 - 1)));
+        }
+        let whole = cleared.is_none() && !visible.is_empty() && visible.len() == state.versions.len();
+        if let Some(top) = state.top.as_ref().filter(|_| whole) {
+            return Ok(with(top, state.changes));
         }
         let hidden;
         let bottom = match &state.committed {
@@ -167,8 +171,12 @@ impl<P: Program> Memory<P> {
             return Ok(with(bottom, state.changes));
         }
         let mut value = bottom.clone();
-        state.versions[visible].iter().for_each(|version| version.delta.apply(&mut value));
-        Ok(with(&value, state.changes))
+        state.versions.range(visible).for_each(|version| version.delta.apply(&mut value));
+        let result = with(&value, state.changes);
+        if whole {
+            state.top = Some(value);
+        }
+        Ok(result)
     }
 
     /// The base value, read now if nobody did before.
@@ -227,7 +235,8 @@ impl<P: Program> Memory<P> {
     }
 
     /// Notes who observed what, and tells whether an observation already fails. From here on, every write that may
-    /// make one fail names the transaction in its dirty list.
+    /// make one fail names the transaction in its dirty list, save one that clears a shadow: readers of the shadowed
+    /// keys are not known to it, and are found wrong at their commit.
     pub(crate) fn register(&self, position: Position, reads: &[Read<P>]) -> Result<bool, Unresolved<P::Fault>> {
         let frontier = self.frontier();
         let clears = self.clears.load(Ordering::Acquire);
@@ -280,7 +289,8 @@ impl<P: Program> Memory<P> {
     pub(crate) fn mark_estimates(&self, position: Position, cells: impl Iterator<Item = CellId>) {
         for id in cells {
             let mut state = self.table.cell(id).state.lock();
-            state.versions.iter_mut().filter(|version| version.position == position).for_each(|v| v.estimate = true);
+            let at = state.versions_at(position);
+            state.versions.range_mut(at).for_each(|version| version.estimate = true);
         }
     }
 
@@ -309,28 +319,55 @@ impl<P: Program> Memory<P> {
         published: bool,
         dirty: &mut Vec<Position>,
     ) -> Result<(), Unresolved<P::Fault>> {
+        let plain = !self.clears.load(Ordering::Acquire) && !writes.iter().any(|write| write.delta.clears_shadowed());
         for write in writes {
-            let mut value = if self.is_hidden_by(writes, write.cell) && !self.is_folded(write.cell, position) {
-                // A clear hides what older transactions wrote, not what its own did: it counts as the first write.
-                P::hidden(self.key(write.cell))
-            } else {
-                self.resolve(write.cell, position, Estimates::Take, |value, _| value.clone())?
-            };
-            write.delta.apply(&mut value);
+            // Only a key that nobody ever hid can be stepped where it is.
+            let value = if plain { None } else { Some(self.folded_value(position, writes, write)?) };
+            let id = write.cell;
             let cell = self.announce(write);
             let mut state = cell.state.lock();
-            state.versions.retain(|version| version.position != position);
-            // A key may be written more than once by one transaction: the steps of the second start from the first.
-            state.committed = Some((position, value));
+            let state = &mut *state;
+            state.settle(position);
+            match (value, &mut state.committed) {
+                (Some(value), committed) => *committed = Some((position, value)),
+                (None, Some((at, value))) => {
+                    *at = position;
+                    write.delta.apply(value);
+                }
+                (None, committed @ None) => {
+                    let mut value = self.base_value(id, cell)?.clone();
+                    write.delta.apply(&mut value);
+                    *committed = Some((position, value));
+                }
+            }
             if write.delta.clears_shadowed() {
                 state.cleared = Some(position);
             }
             if !published {
+                state.top = None;
                 state.changes += 1;
                 state.collect_dirty(position, write.delta.fields(), dirty);
             }
         }
         Ok(())
+    }
+
+    /// What a key holds after `write`, where clears have to be minded.
+    fn folded_value(
+        &self,
+        position: Position,
+        writes: &[Write<P>],
+        write: &Write<P>,
+    ) -> Result<P::Value, Unresolved<P::Fault>> {
+        // A clear hides what older transactions wrote, not what its own did: it counts as the first write. A key may be
+        // written more than once by one transaction: the steps of the second start from the first.
+        let mut value = if self.is_hidden_by(writes, write.cell) && !self.is_folded(write.cell, position) {
+            P::hidden(self.key(write.cell))
+        } else {
+            self.resolve(write.cell, position, Estimates::Take, |value, _| value.clone())?
+        };
+        write.delta.apply(&mut value);
+        Ok(value)
     }
 
     /// Whether the last committed write of a cell is that of the transaction at `position`.
@@ -388,3 +425,7 @@ impl<P: Program> fmt::Debug for Memory<P> {
         f.debug_struct("Memory").field("table", &self.table).field("frontier", &self.frontier).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
+mod tests;

@@ -32,7 +32,7 @@ impl Default for RunOptions {
             record: false,
             speculation_multiple: 3,
             inline_below: 0,
-            window_per_worker: 64,
+            window_per_worker: 512,
             cancel: None,
         }
     }

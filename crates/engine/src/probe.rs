@@ -69,7 +69,8 @@ pub enum AbortCause {
     Stopped,
 }
 
-/// Hears of every step. Called on the worker's own thread, outside all locks.
+/// Hears of every step, on the worker's own thread. [`Wait`](Event::Wait) and [`Wake`](Event::Wake) come with the
+/// scheduler's lock held: a probe that dawdles there holds everybody up.
 pub trait Probe: Sync {
     /// `worker` has reached a boundary.
     fn event(&self, worker: usize, event: Event) {

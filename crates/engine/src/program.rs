@@ -77,6 +77,10 @@ pub trait Delta<V>: Clone + Debug + PartialEq + Send + Sync {
     }
 
     /// Whether the change can be made: a step may leave the range of its field.
+    ///
+    /// A bounded change is itself an observation, which the commit judges: on the value below the transaction, with the
+    /// attempt's own earlier changes of the key made. A bound that was relied upon for a change that is not written in
+    /// the end (taken back, or merged with others) is to be observed instead.
     fn fits(&self, value: &V) -> bool {
         let _ = value;
         true

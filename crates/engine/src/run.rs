@@ -18,7 +18,7 @@ use crate::{
     Schedule, Stats, TxIndex, WorkerFactory,
     memory::{Read, Write},
     scheduler::{Plan, Scheduler, Task},
-    sync::{Arc, Condvar, Mutex, panicking},
+    sync::{Arc, Condvar, Mutex, Padded, panicking},
     view::ViewOptions,
 };
 
@@ -101,8 +101,8 @@ pub(crate) struct Run<'r, P: Program, F, H, R> {
     hook: Mutex<&'r mut H>,
     /// Results that wait for their commit. A slot is touched by the worker that runs, validates or commits its
     /// transaction; the scheduler sees to it that this is one at a time.
-    slots: Vec<Mutex<Option<Attempt<P>>>>,
-    scheduler: Mutex<Scheduler>,
+    slots: Vec<Mutex<Option<Box<Attempt<P>>>>>,
+    scheduler: Padded<Mutex<Scheduler>>,
     /// Signalled, with `scheduler` held, when parked workers may find work.
     work: Condvar,
     /// Why the run ended early; written once, by the worker that ends it.
@@ -112,6 +112,8 @@ pub(crate) struct Run<'r, P: Program, F, H, R> {
 /// Why a run ended before its last transaction.
 enum Ending<F: std::error::Error + 'static> {
     Hook(TxIndex),
+    /// Somebody may be committing meanwhile: where the run stands is known once all workers have ended.
+    Cancelled,
     Error(RunError<F>),
 }
 
@@ -159,7 +161,7 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
             mode,
             hook: Mutex::new(hook),
             slots: transactions.iter().map(|_| Mutex::new(None)).collect(),
-            scheduler: Mutex::new(Scheduler::new(plan)),
+            scheduler: Padded(Mutex::new(Scheduler::new(plan))),
             work: Condvar::default(),
             ending: Mutex::new(None),
         }
@@ -174,9 +176,15 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
 
     /// The result, once all workers have ended.
     pub(crate) fn finish(&self) -> Result<Finished, RunError<P::Fault>> {
-        let stats = self.scheduler.lock().stats;
+        self.memory.set_stopped(false);
+        let scheduler = self.scheduler.0.lock();
+        let (stats, index) = (scheduler.stats, scheduler.frontier());
         match self.ending.lock().take() {
             None => Ok(Finished { stopped_at: None, stats }),
+            Some(Ending::Cancelled) if index.at() == self.transactions.len() => {
+                Ok(Finished { stopped_at: None, stats })
+            }
+            Some(Ending::Cancelled) => Err(RunError::Cancelled { index }),
             Some(Ending::Hook(index)) => Ok(Finished { stopped_at: Some(index), stats }),
             Some(Ending::Error(error)) => Err(error),
         }
@@ -185,7 +193,7 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
     /// The scheduler, for checks between steps.
     #[cfg(all(test, not(feature = "shuttle")))]
     pub(crate) fn scheduler(&self) -> crate::sync::Guard<'_, Scheduler> {
-        self.scheduler.lock()
+        self.scheduler.0.lock()
     }
 
     /// Cancels the run as its caller would.
@@ -206,7 +214,7 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
 
     fn stop(&self) {
         self.memory.set_stopped(true);
-        let mut scheduler = self.scheduler.lock();
+        let mut scheduler = self.scheduler.0.lock();
         scheduler.stop();
         self.work.notify_all();
     }
@@ -244,3 +252,7 @@ fn catching<T>(attempt: impl FnOnce() -> T) -> Result<T, String> {
         text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
     })
 }
+
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
+mod tests;

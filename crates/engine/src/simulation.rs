@@ -150,6 +150,9 @@ impl Probe for Roles {
             Event::Aborted { cause: AbortCause::Invalid, .. } if self.mode == Frontier::Never => {
                 committing.take_if(|holder| *holder == worker);
             }
+            Event::Aborted { index, cause: AbortCause::Dependency(on), .. } => {
+                assert!(on < index, "I4: {index} waits for {on}");
+            }
             _ => {}
         }
     }

@@ -59,3 +59,8 @@ impl Condvar {
         self.0.notify_all();
     }
 }
+
+/// Keeps what is written often away from what is read often: two cache lines, because lines are fetched in pairs.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Padded<T>(pub(crate) T);

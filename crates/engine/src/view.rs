@@ -45,6 +45,9 @@ pub(crate) enum Standing {
     Frontier,
 }
 
+/// Reads between two looks at the frontier.
+const READS_PER_LOOK: u32 = 16;
+
 /// What a view is told about the run it belongs to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ViewOptions {
@@ -64,6 +67,8 @@ pub struct View<P: Program> {
     standing: Standing,
     /// What had been observed when the transaction's turn came was found to hold.
     checked: bool,
+    /// Reads until the frontier is looked at again: the committing worker writes it all the time, and a look costs both.
+    until_look: u32,
     pub(crate) reads: Vec<Read<P>>,
     pub(crate) writes: Vec<Write<P>>,
 }
@@ -118,6 +123,7 @@ impl<P: Program> View<P> {
             incarnation: Incarnation(0),
             standing: Standing::Frontier,
             checked: false,
+            until_look: READS_PER_LOOK,
             reads: Vec::new(),
             writes: Vec::new(),
         }
@@ -132,6 +138,7 @@ impl<P: Program> View<P> {
         self.incarnation = incarnation;
         self.standing = standing;
         self.checked = false;
+        self.until_look = READS_PER_LOOK;
         self.reads.clear();
         self.writes.clear();
     }
@@ -211,7 +218,15 @@ impl<P: Program> View<P> {
             return Err(Interrupt::Stopped);
         }
         let due = self.standing == Standing::Speculative && self.options.check_when_due && !self.checked;
-        if due && self.memory().frontier() == self.position {
+        if !due {
+            return Ok(());
+        }
+        self.until_look -= 1;
+        if self.until_look > 0 {
+            return Ok(());
+        }
+        self.until_look = READS_PER_LOOK;
+        if self.memory().frontier() == self.position {
             if !self.memory().validate(self.position, &self.reads, &[]).map_err(Interrupt::from)? {
                 return Err(Interrupt::Stale);
             }

@@ -53,12 +53,14 @@ impl From<Interrupt<StateError>> for HandleError {
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) handle: Handle,
+    /// The account as revm was told it.
+    info: Option<AccountInfo>,
     pub(crate) exists: bool,
     pub(crate) balance: U256,
     pub(crate) nonce: u64,
     pub(crate) code_hash: B256,
     pub(crate) observation: AccountObservation,
-    /// The most that the attempt had it above the loaded balance.
+    /// The most that the attempt had it above the loaded balance, unless a delta says so: there must be room for it.
     pub(crate) peak: U256,
 }
 
@@ -84,9 +86,12 @@ impl Loaded {
         }
     }
 
-    /// Notes that the journal's balance rises to `journal`.
-    pub(crate) fn note_peak(&mut self, journal: U256) {
-        self.peak = self.peak.max(journal.saturating_sub(self.balance));
+    /// Relies on the journal's balance, `journal`, having room for `amount` more, or on its having none.
+    pub(crate) fn observe_room(&mut self, journal: U256, amount: U256) {
+        match journal.checked_add(amount) {
+            Some(risen) => self.peak = self.peak.max(risen.saturating_sub(self.balance)),
+            None => self.observe_balance(),
+        }
     }
 
     /// Relies on whether the account, as the journal has it, is empty.
@@ -134,11 +139,14 @@ pub struct StateHandle {
     codes: Arc<CodeCache>,
     loaded: Vec<Loaded>,
     by_address: HashMap<Address, u32, foldhash::fast::RandomState>,
+    /// What interrupted the attempt. A precompile can make a result of the error that it was given; nothing that comes
+    /// after an interrupt counts.
+    interrupt: Option<Interrupt<StateError>>,
 }
 
 impl StateHandle {
     pub(crate) fn new(reader: Arc<dyn StateReader>, codes: Arc<CodeCache>) -> Self {
-        Self { view: None, reader, codes, loaded: Vec::new(), by_address: HashMap::default() }
+        Self { view: None, reader, codes, loaded: Vec::new(), by_address: HashMap::default(), interrupt: None }
     }
 
     /// Takes the view for an attempt.
@@ -146,18 +154,25 @@ impl StateHandle {
         self.view = Some(view);
         self.loaded.clear();
         self.by_address.clear();
+        self.interrupt = None;
     }
 
-    /// Records what was observed and gives the view back.
-    pub(crate) fn finish(&mut self) -> View<EvmProgram> {
+    /// Whether the attempt was interrupted.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupt.is_some()
+    }
+
+    /// Records what was observed and gives the view back, with what interrupted the attempt.
+    pub(crate) fn finish(&mut self) -> (View<EvmProgram>, Option<Interrupt<StateError>>) {
         let mut view = self.view.take().expect("an attempt begins before it finishes");
         for loaded in &mut self.loaded {
+            loaded.observation.balance.most = loaded.observation.balance.most.min(U256::MAX - loaded.peak);
             if loaded.observation != AccountObservation::NONE {
                 let observation = std::mem::replace(&mut loaded.observation, AccountObservation::NONE);
                 view.observe(loaded.handle, EvmObservation::Account(observation));
             }
         }
-        view
+        (view, self.interrupt.take())
     }
 
     /// The note of an account, if it was loaded.
@@ -182,7 +197,7 @@ impl StateHandle {
 
     /// Whether an address has no storage, as an observation (EIP-7610).
     pub(crate) fn storage_is_empty(&mut self, address: Address) -> Result<bool, HandleError> {
-        match self.view().read(&EvmKey::StorageEmpty(address))? {
+        match self.uninterrupted(|handle| handle.view().read(&EvmKey::StorageEmpty(address)))? {
             EvmValue::StorageEmpty(empty) => Ok(empty),
             other => unreachable!("the storage emptiness of {address} is {other:?}"),
         }
@@ -199,20 +214,56 @@ impl StateHandle {
     fn view(&mut self) -> &mut View<EvmProgram> {
         self.view.as_mut().expect("revm asks for state only during an attempt")
     }
+
+    /// Asks for something, unless the attempt was interrupted before, and remembers an interrupt.
+    fn uninterrupted<T>(
+        &mut self,
+        ask: impl FnOnce(&mut Self) -> Result<T, Interrupt<StateError>>,
+    ) -> Result<T, HandleError> {
+        let asked = match &self.interrupt {
+            Some(interrupt) => return Err(interrupt.clone().into()),
+            None => ask(self),
+        };
+        asked.map_err(|interrupt| {
+            self.interrupt = Some(interrupt.clone());
+            interrupt.into()
+        })
+    }
+
+    /// An account as revm takes it, with its code where that is at hand.
+    fn info(&self, value: &AccountValue) -> Option<AccountInfo> {
+        let AccountValue { exists, balance, nonce, code_hash, ref code, .. } = *value;
+        let code = match code {
+            _ if code_hash == KECCAK256_EMPTY => Some(Bytecode::default()),
+            Some(code) => Some(code.clone()),
+            None => self.codes.get(&code_hash),
+        };
+        exists.then(|| AccountInfo { balance, nonce, code_hash, code, ..AccountInfo::default() })
+    }
+
+    fn load(&mut self, address: Address) -> Result<(Handle, AccountValue), Interrupt<StateError>> {
+        self.view().load(&EvmKey::Account(address), |value| match value {
+            EvmValue::Account(value) => value.clone(),
+            other => unreachable!("the account {address} is {other:?}"),
+        })
+    }
 }
 
 impl Database for StateHandle {
     type Error = HandleError;
 
+    /// The same answer however often it is asked: a precompile may ask again for what the journal has.
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, HandleError> {
-        let (handle, value) = self.view().load(&EvmKey::Account(address), |value| match value {
-            EvmValue::Account(value) => value.clone(),
-            other => unreachable!("the account {address} is {other:?}"),
-        })?;
-        let AccountValue { exists, balance, nonce, code_hash, code, .. } = value;
+        if let Some(loaded) = self.loaded(&address) {
+            return Ok(loaded.info.clone());
+        }
+        let (handle, value) = self.uninterrupted(|handle| handle.load(address))?;
+        let info = self.info(&value);
+        let AccountValue { exists, balance, nonce, code_hash, .. } = value;
         self.by_address.insert(address, self.loaded.len() as u32);
         self.loaded.push(Loaded {
             handle,
+            info: info.clone(),
             exists,
             balance,
             nonce,
@@ -220,33 +271,25 @@ impl Database for StateHandle {
             observation: AccountObservation::NONE,
             peak: U256::ZERO,
         });
-        if !exists {
-            return Ok(None);
-        }
-        let code = if code_hash == KECCAK256_EMPTY {
-            Some(Bytecode::default())
-        } else {
-            code.or_else(|| self.codes.get(&code_hash))
-        };
-        Ok(Some(AccountInfo { balance, nonce, code_hash, code, ..AccountInfo::default() }))
+        Ok(info)
     }
 
     fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode, HandleError> {
         if hash == KECCAK256_EMPTY {
             return Ok(Bytecode::default());
         }
-        self.codes.get_or_load(&hash, &*self.reader).map_err(|fault| Interrupt::Fault(fault).into())
+        self.uninterrupted(|handle| handle.codes.get_or_load(&hash, &*handle.reader).map_err(Interrupt::Fault))
     }
 
     fn storage(&mut self, address: Address, slot: U256) -> Result<U256, HandleError> {
-        match self.view().read(&EvmKey::Slot(address, slot))? {
+        match self.uninterrupted(|handle| handle.view().read(&EvmKey::Slot(address, slot)))? {
             EvmValue::Slot(value) => Ok(value),
             other => unreachable!("slot {slot} of {address} is {other:?}"),
         }
     }
 
     fn block_hash(&mut self, number: u64) -> Result<B256, HandleError> {
-        self.reader.block_hash(number).map_err(|fault| Interrupt::Fault(fault).into())
+        self.uninterrupted(|handle| handle.reader.block_hash(number).map_err(Interrupt::Fault))
     }
 }
 

@@ -1,16 +1,17 @@
 //! revm's transaction handler with observations where a transaction is validated and started.
 //!
 //! The sender's deduction observes its nonce and code exactly and its balance only as "affords the maximum fee": what it
-//! pays is a debit. The reimbursement and the beneficiary's reward are credits and observe nothing.
+//! pays is a debit. The reimbursement and the beneficiary's reward are credits and observe nothing but that there is
+//! room for them.
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, U256};
 use revm::{
     context::{Cfg, Transaction, TransactionType, result::EVMError},
     context_interface::{
         result::{HaltReason, InvalidTransaction},
         transaction::AuthorizationTr,
     },
-    handler::{EvmTr, Handler, execution, pre_execution},
+    handler::{EvmTr, FrameResult, Handler, execution, post_execution, pre_execution},
     inspector::InspectorHandler,
     interpreter::{
         GasTracker, InitialAndFloorGas, SharedMemory, interpreter::EthInterpreter, interpreter_action::FrameInit,
@@ -88,6 +89,32 @@ impl Handler for ObservingHandler {
             }
         }
         Ok(frame_input.map(|frame_input| FrameInit { depth: 0, memory, frame_input }))
+    }
+
+    fn reimburse_caller(&self, evm: &mut Machine, result: &mut FrameResult) -> Result<(), MachineError> {
+        let context = evm.ctx();
+        post_execution::reimburse_caller(context, result.gas(), U256::ZERO)?;
+        observe_room_for_fee(context, context.tx.caller());
+        Ok(())
+    }
+
+    fn reward_beneficiary(&self, evm: &mut Machine, result: &mut FrameResult) -> Result<(), MachineError> {
+        let context = evm.ctx();
+        post_execution::reward_beneficiary(context, result.gas())?;
+        observe_room_for_fee(context, context.block.beneficiary);
+        Ok(())
+    }
+}
+
+/// revm drops a fee for which an account has no room. Fees have 128 bits, so there is room wherever the topmost bit of
+/// the balance is not set; elsewhere the balance is observed in full.
+fn observe_room_for_fee(context: &mut EvmContext, address: Address) {
+    let journal = &mut context.journaled_state;
+    if let Some(account) = journal.inner.state.get(&address)
+        && let Some(loaded) = journal.database.loaded(&address)
+        && (account.info.balance.bit(U256::BITS - 1) || loaded.balance.bit(U256::BITS - 1))
+    {
+        loaded.observe_balance();
     }
 }
 

@@ -165,11 +165,11 @@ fn selfdestruct(mut scope: Scope<'_>) -> InstructionExecResult {
     let address = scope.interpreter.input.target_address();
     let recipient = address_operand(&scope, 0);
     let former = recipient.and_then(|recipient| journal_info(scope.host, &recipient));
+    let moved = journal_info(scope.host, &address).map_or(U256::ZERO, |info| info.balance);
     let result = host::selfdestruct(lend(&mut scope));
     observe_balance(scope.host, address);
     let Some(recipient) = recipient else { return result };
     let before_eip161 = !after(scope.host, SpecId::SPURIOUS_DRAGON);
-    let risen = journal_info(scope.host, &recipient).map(|info| info.balance);
     if let Some(loaded) = scope.host.journaled_state.database.loaded(&recipient) {
         if before_eip161 {
             loaded.observe_existence();
@@ -181,8 +181,8 @@ fn selfdestruct(mut scope: Scope<'_>) -> InstructionExecResult {
             ..AccountInfo::default()
         });
         loaded.observe_emptiness(&former);
-        if let Some(risen) = risen {
-            loaded.note_peak(risen);
+        if recipient != address {
+            loaded.observe_room(former.balance, moved);
         }
     }
     result

@@ -16,6 +16,7 @@
 //! | [`EvmProgram`] | the engine's program: keys, values, deltas, observations |
 //! | `handle` | revm's `Database` over a view, and the notes of what was observed |
 //! | `machine`, `instructions`, `handler` | the extension points of revm where observations are made |
+//! | `transfer` | plain payments, which need no EVM |
 //! | `translate` | revm's journal to deltas: destruction, creation, emptiness |
 //! | [`EvmWorker`] | one EVM per thread, reused |
 //! | [`CodeCache`] | analysed code by hash, shared by all workers and blocks |
@@ -28,6 +29,7 @@ mod handler;
 mod instructions;
 mod machine;
 mod program;
+mod transfer;
 mod translate;
 mod worker;
 

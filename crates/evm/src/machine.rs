@@ -58,15 +58,15 @@ impl Machine {
         }
         let Some(balance) = self.journal_balance(&payer) else { return };
         let credited = payee.filter(|payee| *payee != payer);
-        let credited = credited.and_then(|payee| Some((payee, self.journal_balance(&payee)?.saturating_add(amount))));
+        let credited = credited.and_then(|payee| Some((payee, self.journal_balance(&payee)?)));
         let handle = &mut self.inner.ctx.journaled_state.database;
         if let Some(loaded) = handle.loaded(&payer) {
             loaded.observe_covers(balance, amount);
         }
-        if let Some((payee, risen)) = credited
+        if let Some((payee, balance)) = credited
             && let Some(loaded) = handle.loaded(&payee)
         {
-            loaded.note_peak(risen);
+            loaded.observe_room(balance, amount);
         }
     }
 
@@ -103,8 +103,12 @@ impl Machine {
             if self.inner.ctx.cfg.is_amsterdam_eip8037_enabled() {
                 loaded.observe_emptiness(&info);
             }
-            loaded.note_peak(info.balance.saturating_add(value));
+            loaded.observe_room(info.balance, value);
             exists = loaded.exists;
+            if !exists {
+                // That it has no storage follows from that.
+                loaded.observe_existence();
+            }
         }
         if !bare || !exists || handle.storage_is_empty(created)? {
             return Ok(None);

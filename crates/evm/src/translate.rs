@@ -5,8 +5,11 @@
 //! 1. untouched: nothing;
 //! 2. destroyed: the account goes, with its storage (EIP-6780 is already settled in the flags);
 //! 3. created: its storage starts empty;
-//! 4. touched and empty: it goes (EIP-161; before it, revm has taken the touch or set the creation mark);
+//! 4. touched and empty: it goes (EIP-161);
 //! 5. otherwise: the balance as a step, nonce and code where they differ, and changed slots.
+//!
+//! Before EIP-161 a touch makes an account instead, so that 4 does not happen. revm settles that when it finalizes, by
+//! what it took for the account's existence; here it is settled by the delta, whatever was there.
 //!
 //! That an account is still not empty may itself hang on its balance; then that is observed.
 
@@ -18,9 +21,25 @@ use revm::{
 
 use crate::{AccountDelta, BalanceStep, EvmDelta, EvmKey, Existence, StateHandle, handle::Loaded};
 
-/// Writes what the journal of one transaction says through the handle's view.
-pub(crate) fn write_journal(state: &EvmState, spec: SpecId, handle: &mut StateHandle) {
-    for (address, account) in state {
+/// Before EIP-161: the accounts that a transaction touched and left empty. To be asked before the journal is finalized.
+pub(crate) fn touched_and_empty(state: &EvmState, spec: SpecId) -> Vec<Address> {
+    if spec.is_enabled_in(SpecId::SPURIOUS_DRAGON) {
+        return Vec::new();
+    }
+    let touched = state.iter().filter(|(_, account)| account.is_touched() && account.is_empty());
+    let touched = touched.filter(|(_, account)| !account.is_selfdestructed() && !account.is_created());
+    touched.map(|(address, _)| *address).collect()
+}
+
+/// Writes what the journal of one transaction says through the handle's view. `present` are the accounts that are
+/// there afterwards although they are empty.
+pub(crate) fn write_journal(mut state: EvmState, present: &[Address], spec: SpecId, handle: &mut StateHandle) {
+    for address in present {
+        if let Some(account) = state.remove(address) {
+            write_changes(address, &account, Existence::Present, false, handle);
+        }
+    }
+    for (address, account) in &state {
         if account.is_touched() {
             write_account(address, account, spec, handle);
         }
@@ -32,20 +51,16 @@ fn write_account(address: &Address, account: &Account, spec: SpecId, handle: &mu
     if account.is_selfdestructed() {
         return destroy(address, handle);
     }
-    if !account.is_created() && account.is_empty() {
+    let (is_created, eip161) = (account.is_created(), spec.is_enabled_in(SpecId::SPURIOUS_DRAGON));
+    if !is_created && account.is_empty() {
         return remove_empty(address, account, handle);
     }
-    if !account.is_created() && spec.is_enabled_in(SpecId::SPURIOUS_DRAGON) {
-        observe_that_it_stays(loaded, account);
+    let is_known = is_known_not_to_be_empty(loaded, account);
+    if !is_created && eip161 && !is_known {
+        loaded.observe_emptiness(&account.info);
     }
-    let delta = account_delta(loaded, account, spec);
-    let at = loaded.handle;
-    if delta != AccountDelta::NONE {
-        handle.write_to(at, EvmDelta::Account(delta));
-    }
-    for (slot, value) in account.changed_storage_slots() {
-        handle.write(&EvmKey::Slot(*address, *slot), EvmDelta::Slot(value.present_value));
-    }
+    let existence = if eip161 || is_known { Existence::Derived } else { Existence::Present };
+    write_changes(address, account, existence, is_created, handle);
 }
 
 fn destroy(address: &Address, handle: &mut StateHandle) {
@@ -66,42 +81,46 @@ fn remove_empty(address: &Address, account: &Account, handle: &mut StateHandle) 
     }
 }
 
-/// A touched account that had nothing added could be empty if its balance were another.
-fn observe_that_it_stays(loaded: &mut Loaded, account: &Account) {
+/// Whether what the transaction has observed and done leaves no doubt that the account is not empty. A touched account
+/// that had nothing added could be empty if its balance were another.
+fn is_known_not_to_be_empty(loaded: &Loaded, account: &Account) -> bool {
     let info = &account.info;
     let gained = info.balance > loaded.balance;
     let set = info.nonce != loaded.nonce || info.code_hash != loaded.code_hash;
-    let code_known = loaded.observation.code_hash.is_some() && !loaded.is_bare() && !info.is_empty_code_hash();
+    let code_known = loaded.observation.code_hash.is_some() && !info.is_empty_code_hash();
     let nonce_known = loaded.observation.nonce.is_some() && loaded.nonce != 0;
-    if !gained && !set && !code_known && !nonce_known {
-        loaded.observe_emptiness(info);
-    }
+    gained || set || code_known || nonce_known
 }
 
-fn account_delta(loaded: &mut Loaded, account: &Account, spec: SpecId) -> AccountDelta {
+fn write_changes(
+    address: &Address,
+    account: &Account,
+    existence: Existence,
+    clears_storage: bool,
+    handle: &mut StateHandle,
+) {
+    let Some(loaded) = handle.loaded(address) else { return };
     let info = &account.info;
-    let balance = balance_step(loaded, info.balance);
-    let code = (info.code_hash != loaded.code_hash).then(|| (info.code_hash, info.code.clone()));
-    // Before EIP-161 a touched account exists whether or not it is empty.
-    let appears = !spec.is_enabled_in(SpecId::SPURIOUS_DRAGON) && !loaded.exists;
-    AccountDelta {
-        balance,
+    let delta = AccountDelta {
+        balance: balance_step(loaded, info.balance),
         nonce: (info.nonce != loaded.nonce).then_some(info.nonce),
-        code,
-        existence: if appears { Existence::Present } else { Existence::Derived },
-        clears_storage: account.is_created(),
+        code: (info.code_hash != loaded.code_hash).then(|| (info.code_hash, info.code.clone())),
+        existence,
+        clears_storage,
+    };
+    let at = loaded.handle;
+    if delta != AccountDelta::NONE {
+        handle.write_to(at, EvmDelta::Account(delta));
+    }
+    for (slot, value) in account.changed_storage_slots() {
+        handle.write(&EvmKey::Slot(*address, *slot), EvmDelta::Slot(value.present_value));
     }
 }
 
-/// The difference to the loaded balance. A balance that went higher on the way than it ends limits what it may start
-/// from, or the way would have overflowed.
+/// The difference to the loaded balance. A credit takes along how much room there must be.
 fn balance_step(loaded: &mut Loaded, balance: U256) -> BalanceStep {
     if let Some(amount) = balance.checked_sub(loaded.balance).filter(|amount| !amount.is_zero()) {
-        return BalanceStep::Credit { amount, peak: loaded.peak.max(amount) };
-    }
-    if !loaded.peak.is_zero() {
-        let most = U256::MAX - loaded.peak;
-        loaded.observation.balance.most = loaded.observation.balance.most.min(most);
+        return BalanceStep::Credit { amount, peak: std::mem::take(&mut loaded.peak).max(amount) };
     }
     match loaded.balance - balance {
         U256::ZERO => BalanceStep::Keep,

@@ -22,7 +22,8 @@ use crate::{
     handler::{MachineError, ObservingHandler},
     instructions::observing_instructions,
     machine::Machine,
-    translate::write_journal,
+    transfer::{is_plain_under, transfer},
+    translate::{touched_and_empty, write_journal},
 };
 
 /// Makes the inspector of one attempt.
@@ -82,6 +83,8 @@ impl std::fmt::Debug for EvmFactory {
 pub struct EvmWorker {
     machine: Machine,
     handler: ObservingHandler,
+    /// Whether plain payments are made without revm: nobody watches, and no rule is custom.
+    pays_directly: bool,
     inspectors: Option<Arc<dyn InspectorFactory>>,
 }
 
@@ -102,7 +105,8 @@ impl EvmWorker {
             frame_stack: FrameStack::new_prealloc(8),
         };
         let machine = Machine { inner, custom_precompiles: settings.precompiles.is_some() };
-        Self { machine, handler: ObservingHandler, inspectors: settings.inspectors }
+        let pays_directly = is_plain_under(spec) && settings.inspectors.is_none() && settings.precompiles.is_none();
+        Self { machine, handler: ObservingHandler, pays_directly, inspectors: settings.inspectors }
     }
 
     fn database(&mut self) -> &mut StateHandle {
@@ -144,13 +148,22 @@ impl EvmWorker {
         let ran = run(&mut self.handler, &mut self.machine);
         let context = self.machine.ctx();
         let spec = context.cfg.spec;
+        let present = touched_and_empty(&context.journaled_state.inner.state, spec);
         // Whatever happened: revm's warm sets, logs and accounts must not reach the next attempt.
         let state = context.journaled_state.finalize();
         let handle = &mut context.journaled_state.database;
-        if ran.is_ok() {
-            write_journal(&state, spec, handle);
+        if ran.is_ok() && !handle.is_interrupted() {
+            write_journal(state, &present, spec, handle);
         }
-        *view = handle.finish();
+        if matches!(ran, Err(EVMError::Custom(_) | EVMError::CustomAny(_))) {
+            // A precompile gave up: over what it had seen, for all that is known.
+            handle.observe_everything();
+        }
+        let interrupt;
+        (*view, interrupt) = handle.finish();
+        if let Some(interrupt) = interrupt {
+            return Err(interrupt);
+        }
         match ran {
             Ok(result) => Ok(Ok(result)),
             Err(EVMError::Database(error)) => Err(error.0.0),
@@ -169,6 +182,12 @@ impl Worker<EvmProgram> for EvmWorker {
         view: &mut View<EvmProgram>,
     ) -> Result<TxOutput, Interrupt<StateError>> {
         let env = Arc::clone(&transaction.env);
+        if self.pays_directly {
+            self.machine.inner.ctx.tx = Arc::clone(&env);
+            if let Some(result) = transfer(&mut self.machine, &self.handler, view)? {
+                return Ok(TxOutput { result: Ok(result), bloom: Bloom::ZERO, inspector: None });
+            }
+        }
         let Some(inspectors) = &self.inspectors else {
             let result = self.attempt(env, view, |handler, machine| handler.run(machine))?;
             return Ok(TxOutput { bloom: bloom_of(&result), result, inspector: None });

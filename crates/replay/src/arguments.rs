@@ -24,8 +24,10 @@ pub(crate) struct Arguments {
 #[derive(Debug, Clone, PartialEq, Subcommand)]
 pub(crate) enum Command {
     /// Execute recorded blocks in parallel, check every outcome and commit it to RocksDB
+    #[command(long_about = REPLAY_ABOUT)]
     Replay(ReplayArguments),
     /// Measure recorded blocks: in order against each number of threads
+    #[command(long_about = BENCH_ABOUT)]
     Bench(BenchArguments),
     /// Make deterministic fixtures from a seed
     Generate(GenerateArguments),
@@ -33,7 +35,6 @@ pub(crate) enum Command {
 
 /// Arguments of `ropewalk replay`.
 #[derive(Debug, Clone, PartialEq, Args)]
-#[command(long_about = REPLAY_ABOUT)]
 pub(crate) struct ReplayArguments {
     /// Fixtures, or trees of fixtures
     #[arg(required = true, value_name = "PATH")]
@@ -69,12 +70,16 @@ last time by the engine from the database that the outcome is then committed to.
 field, and with what the block's header claims. Times are those of execution alone, over the recorded state in memory; \
 senders and environments are ready before, roots are computed after. One run is a glance: for figures, see bench.
 
+With --json each line holds number, txs, gas_used, threads, ms, sequential_ms, aborts, reexecuted_gas, receipts_root, \
+changes_hash and checks (each ok, mismatch or unknown), and the last line a summary. ms is the run asked for, so in \
+sequential mode it is sequential_ms; changes_hash is that of ropewalk_state's Changes::hash; aborts and reexecuted_gas \
+belong to the run whose time is reported. The mean speed-up leaves out blocks without gas.
+
 A block whose parent is the head of the database in use continues it. Any other block begins a database of its own from \
 its recorded prestate, in <DIR>/<chain>-<number>-<first 8 digits of its hash>. Without --db the databases are temporary.";
 
 /// Arguments of `ropewalk bench`.
 #[derive(Debug, Clone, PartialEq, Args)]
-#[command(long_about = BENCH_ABOUT)]
 pub(crate) struct BenchArguments {
     /// Fixtures, or trees of fixtures
     #[arg(required = true, value_name = "PATH")]
@@ -101,8 +106,8 @@ the engine with N threads, yielding the same outputs from the same inputs over t
 senders, environments and analysed code ready; neither computes roots. The outcomes are compared before anything is timed.
 
 A sample repeats the block until 20 ms have passed. Each round takes one sample of every side, in alternating order. \
-Reported are medians; p10 and p90 show the spread. speedup = seq / t<N> of the last N, overhead = t1 / seq. The bounds of a \
-speed-up are those of a 95 % bootstrap interval of the median ratio over rounds.";
+Reported are medians; p10 and p90 show the spread. speedup = seq / t<N> of the last N, overhead = t1 / seq. The column 95 % \
+bounds the median of the ratios of one round's samples, by bootstrap; a block whose upper bound is below 1 is called slower.";
 
 /// Arguments of `ropewalk generate`.
 #[derive(Debug, Clone, PartialEq, Args)]
@@ -244,6 +249,15 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn help_says_what_the_figures_mean() {
+        for (command, words) in [("replay", "changes_hash"), ("bench", "overhead = t1 / seq")] {
+            let error = parse(&format!("{command} --help")).expect_err("help is an early end");
+            assert!(error.to_string().contains(words), "{error}");
+            assert_eq!(error.exit_code(), 0);
+        }
     }
 
     #[test]

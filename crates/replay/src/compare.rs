@@ -96,10 +96,10 @@ pub(crate) fn stored(found: Changes, expected: &Changes) -> Option<Difference> {
 pub(crate) fn recorded_receipts(ours: &[ReceiptEnvelope], theirs: &[RecordedReceipt]) -> Option<Difference> {
     let pair = |(transaction, (our, their)): (usize, (&ReceiptEnvelope, &RecordedReceipt))| {
         let at = Receipt { transaction };
-        at.differ(ReceiptPart::Status, our.status(), their.status().unwrap_or(our.status()))
+        at.differ(ReceiptPart::Status, &our.status(), &their.status().unwrap_or(our.status()))
             .or_else(|| {
                 let part = ReceiptPart::CumulativeGasUsed;
-                at.differ(part, our.cumulative_gas_used(), their.cumulative_gas_used())
+                at.differ(part, &our.cumulative_gas_used(), &their.cumulative_gas_used())
             })
             .or_else(|| at.logs(our.logs(), &their.logs()))
     };
@@ -110,13 +110,11 @@ pub(crate) fn recorded_receipts(ours: &[ReceiptEnvelope], theirs: &[RecordedRece
 
 fn receipts(transaction: usize, our: &ReceiptEnvelope, their: &ReceiptEnvelope) -> Option<Difference> {
     let at = Receipt { transaction };
-    at.differ(ReceiptPart::Type, our.tx_type(), their.tx_type())
-        .or_else(|| at.differ(ReceiptPart::Status, our.status(), their.status()))
-        .or_else(|| {
-            at.differ(ReceiptPart::CumulativeGasUsed, our.cumulative_gas_used(), their.cumulative_gas_used())
-        })
+    at.differ(ReceiptPart::Type, &our.tx_type(), &their.tx_type())
+        .or_else(|| at.differ(ReceiptPart::Status, &our.status(), &their.status()))
+        .or_else(|| at.differ(ReceiptPart::CumulativeGasUsed, &our.cumulative_gas_used(), &their.cumulative_gas_used()))
         .or_else(|| at.logs(our.logs(), their.logs()))
-        .or_else(|| at.differ(ReceiptPart::Bloom, our.bloom(), their.bloom()))
+        .or_else(|| at.differ(ReceiptPart::Bloom, &our.bloom(), &their.bloom()))
 }
 
 /// One receipt that is compared.
@@ -126,17 +124,17 @@ struct Receipt {
 }
 
 impl Receipt {
-    fn differ<T: PartialEq + fmt::Display>(self, part: ReceiptPart, ours: T, theirs: T) -> Option<Difference> {
+    fn differ<T: PartialEq + fmt::Display>(self, part: ReceiptPart, ours: &T, theirs: &T) -> Option<Difference> {
         let Self { transaction } = self;
         let (ours, theirs) = (ours != theirs).then(|| (ours.to_string(), theirs.to_string()))?;
         Some(Difference::Receipt { transaction, part, ours, theirs })
     }
 
     fn logs(self, ours: &[Log], theirs: &[Log]) -> Option<Difference> {
-        self.differ(ReceiptPart::LogCount, ours.len(), theirs.len()).or_else(|| {
+        self.differ(ReceiptPart::LogCount, &ours.len(), &theirs.len()).or_else(|| {
             let index = ours.iter().zip(theirs).position(|(our, their)| our != their)?;
             let show = |log: &Log| format!("{} {:?} {}", log.address, log.topics(), log.data.data);
-            self.differ(ReceiptPart::Log(index), show(&ours[index]), show(&theirs[index]))
+            self.differ(ReceiptPart::Log(index), &show(&ours[index]), &show(&theirs[index]))
         })
     }
 }

@@ -29,7 +29,7 @@ mod session;
 mod status;
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     process::{self, ExitCode},
 };
 
@@ -71,9 +71,10 @@ pub fn command_line() -> ExitCode {
 
 fn start_log(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = EnvFilter::builder().parse(filter)?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time();
+    let colours = io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
     // Somebody who embeds the command line may have a log of their own.
-    let _ = log.try_init();
+    let _ = log.without_time().try_init();
     Ok(())
 }
 
@@ -81,10 +82,15 @@ fn start_log(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError>
 fn end_on_signal(interrupt: CancelToken) -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(move || {
         if interrupt.is_cancelled() {
-            process::exit(Status::Interrupted.code().into());
+            end_now();
         }
         interrupt.cancel();
     })
+}
+
+#[expect(clippy::disallowed_methods, reason = "asked twice, the user wants it at once; a database survives that")]
+fn end_now() {
+    process::exit(Status::Interrupted.code().into());
 }
 
 fn complain(message: &str) {

@@ -9,7 +9,7 @@ use crate::{
     compare::chain_of,
     fixture::{WriteError, write_chain},
     generate::{GenerateOptions, Generator},
-    report::{Progress, print},
+    report::{Progress, counted, print},
     status::Status,
 };
 
@@ -28,7 +28,7 @@ pub(crate) fn generate(arguments: &GenerateArguments, interrupt: &CancelToken) -
     match written {
         Ok(()) if interrupt.is_cancelled() => Ok(Status::Interrupted),
         Ok(()) => {
-            print(&format!("{blocks} blocks written to {}", out.display()))?;
+            print(&format!("{} written to {}", counted(blocks, "block"), out.display()))?;
             Ok(Status::Verified)
         }
         Err(error) => {

@@ -60,7 +60,8 @@ impl Runner {
         reader: &Arc<dyn StateReader>,
         repetition: u64,
     ) -> Timed<Result<Execution, BlockError>> {
-        let executor = BlockExecutor::new(Arc::clone(&fixture.chain.spec), self.engine.clone(), self.options(repetition));
+        let executor =
+            BlockExecutor::new(Arc::clone(&fixture.chain.spec), self.engine.clone(), self.options(repetition));
         timed(|| executor.execute(&fixture.block, Arc::clone(reader)))
     }
 

@@ -10,6 +10,14 @@
 //! | `balances` | payments, bounds, beneficiary |
 mod assembler;
 mod balances;
+mod beneficiary;
 mod case;
+mod creation;
+mod delegation;
+mod destruction;
+mod emptiness;
+mod frontier;
+mod sources;
 mod transaction;
+mod validity;
 mod world;

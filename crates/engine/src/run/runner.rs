@@ -88,16 +88,15 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     /// Reports, and gets the next task; parks until there is one.
     fn claim(&mut self, report: Option<Report>) -> Option<Task> {
         let run = self.run;
-        let mut scheduler = run.scheduler.lock();
+        let mut scheduler = run.scheduler.0.lock();
         let follow_up = report.and_then(|report| scheduler.report(report, &self.dirty));
         self.dirty.clear();
         if run.options.cancel.as_ref().is_some_and(|cancel| cancel.is_cancelled()) && !scheduler.is_over() {
-            let index = scheduler.frontier();
             drop(scheduler);
-            run.end(Ending::Error(RunError::Cancelled { index }));
+            run.end(Ending::Cancelled);
             return Some(Task::Finish);
         }
-        let mut task = follow_up.or_else(|| scheduler.next());
+        let mut task = follow_up.filter(|_| !scheduler.is_over()).or_else(|| scheduler.next());
         while task.is_none() && self.parks {
             scheduler.parked += 1;
             scheduler.stats.waits += 1;
@@ -133,7 +132,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         match self.attempt(index, incarnation, Standing::Speculative) {
             Ok(attempt) => {
                 if withhold {
-                    self.run.slots[index.at()].lock().replace(attempt);
+                    self.run.slots[index.at()].lock().replace(Box::new(attempt));
                     return Stage::Claim(Some(Report::Executed { index }));
                 }
                 Stage::Publish { index, incarnation, attempt }
@@ -216,7 +215,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     fn publish(&mut self, index: TxIndex, incarnation: Incarnation, mut attempt: Attempt<P>) -> Report {
         let (memory, position) = (self.run.memory, index.position());
         let holds = memory.register(position, &attempt.reads).unwrap_or(true);
-        let before = self.run.slots[index.at()].lock().take();
+        let before = self.run.slots[index.at()].lock().take().map(|former| *former);
         let cells: Vec<CellId> =
             before.iter().flat_map(|former| former.writes.iter().map(|write| write.cell)).collect();
         memory.publish(position, incarnation, &attempt.writes, &cells, &mut self.dirty);
@@ -228,7 +227,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             // Whoever wrote meanwhile may not have known of this reader yet: it counts as dirty from the start.
             self.dirty.push(position);
         }
-        self.run.slots[index.at()].lock().replace(attempt);
+        self.run.slots[index.at()].lock().replace(Box::new(attempt));
         Report::Executed { index }
     }
 
@@ -272,14 +271,12 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             Decision::Skip => return Some(self.skip(index)),
             Decision::Stop => return self.stop_at(index),
         }
-        let former = run.slots[index.at()].lock().take();
-        let valid = match &former {
-            Some(attempt) => match run.memory.validate(index.position(), &attempt.reads, &attempt.writes) {
-                Ok(valid) => valid,
-                Err(unresolved) => return self.fail(index, Failure::Interrupted(unresolved.into())),
-            },
-            None => false,
+        let former = run.slots[index.at()].lock().take().map(|former| *former);
+        // A base state that fails a validation need not be asked in order: what was read may follow from what was wrong.
+        let holds = |attempt: &Attempt<P>| {
+            run.memory.validate(index.position(), &attempt.reads, &attempt.writes).unwrap_or(false)
         };
+        let valid = former.as_ref().is_some_and(holds);
         if let Some(attempt) = former {
             if valid {
                 return self.keep(index, attempt, true, false);
@@ -302,7 +299,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let position = index.position();
         run.memory.mark_estimates(position, former.writes.iter().map(|write| write.cell));
         if run.mode == Frontier::Never {
-            run.slots[index.at()].lock().replace(former);
+            run.slots[index.at()].lock().replace(Box::new(former));
             return Some(Report::Invalid { index });
         }
         match self.attempt(index, incarnation.next(), Standing::Frontier) {
@@ -352,7 +349,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         if let Some(former) = run.slots[index.at()].lock().take() {
             let cells: Vec<_> = former.writes.iter().map(|write| write.cell).collect();
             run.memory.retract(index.position(), Incarnation(u32::MAX), &cells, &mut self.dirty);
-            self.discard(former);
+            self.discard(*former);
         }
         run.memory.set_frontier(Position(index.position().0 + 1));
         run.event(self.number, Event::Committed { index });
@@ -381,7 +378,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
 
     /// A result that nobody will use.
     fn discard(&mut self, attempt: Attempt<P>) {
-        self.run.scheduler.lock().stats.wasted_cost += P::cost(&attempt.output);
+        self.run.scheduler.0.lock().stats.wasted_cost += P::cost(&attempt.output);
         self.recycle(attempt.reads, attempt.writes);
     }
 

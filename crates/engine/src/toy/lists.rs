@@ -37,14 +37,16 @@ pub(crate) fn trials(most: usize) -> BoxedStrategy<Trial> {
 
 fn rules() -> impl Strategy<Value = Rule> {
     let verdict = || prop_oneof![3 => Just(Verdict::Skip), 1 => Just(Verdict::Stop)];
-    (weighted(0.2, 10..80u64), verdict(), weighted(0.3, 3..12u64), verdict()).prop_map(
-        |(limit, beyond_limit, unlucky, on_unlucky)| Rule { limit, beyond_limit, unlucky, on_unlucky },
-    )
+    (weighted(0.2, 10..80u64), verdict(), weighted(0.3, 3..12u64), verdict())
+        .prop_map(|(limit, beyond_limit, unlucky, on_unlucky)| Rule { limit, beyond_limit, unlucky, on_unlucky })
 }
 
 fn transactions() -> impl Strategy<Value = Transaction> {
-    (vec(ops(), 0..7), weighted(0.4, 0..3u64), any::<bool>())
-        .prop_map(|(ops, lane, backwards)| Transaction { ops, lane, backwards })
+    (vec(ops(), 0..7), weighted(0.4, 0..3u64), any::<bool>()).prop_map(|(ops, lane, backwards)| Transaction {
+        ops,
+        lane,
+        backwards,
+    })
 }
 
 /// Few keys, so that transactions meet; members far more often than groups.
@@ -75,6 +77,7 @@ fn ops() -> impl Strategy<Value = Op> {
         5 => (keys(), 0..20u64).prop_map(|(key, amount)| Op::Spend(key, amount)),
         3 => (keys(), 0..60u64).prop_map(|(key, amount)| Op::Fill(key, amount)),
         4 => (0..GROUPS).prop_map(Op::Follow),
+        3 => (0..GROUPS).prop_map(Op::Chase),
         4 => (keys(), 1..4u8).prop_map(|(key, leave)| Op::Branch(key, leave)),
         2 => (0..GROUPS).prop_map(Op::Clear),
         1 => (keys(), 4..9u64).prop_map(|(key, word)| Op::Panic(key, word)),

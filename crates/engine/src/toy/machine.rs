@@ -17,6 +17,8 @@ pub(crate) enum Op {
     Peek(Key),
     /// Loads the first key, reads the second, and only then relies on the first one's word.
     Late(Key, Key),
+    /// Loads a group's word, reads the member that it names, and only then relies on the word.
+    Chase(u8),
     /// Sets a word to a constant.
     Put(Key, u64),
     /// Sets a word to what the accumulator holds.
@@ -99,6 +101,11 @@ impl State for View<Toy> {
     }
 }
 
+/// The member of a group that a word names.
+fn member(group: u8, word: u64) -> Key {
+    Key::Member(group, (word % u64::from(MEMBERS)) as u8)
+}
+
 /// One attempt.
 pub(crate) struct Machine<'s, S> {
     state: &'s mut S,
@@ -118,7 +125,11 @@ enum Next {
 
 impl<'s, S: State> Machine<'s, S> {
     /// Runs `transaction`; `between` is called before each operation.
-    pub(crate) fn run(state: &'s mut S, transaction: &Transaction, mut between: impl FnMut()) -> Result<Output, S::Halt> {
+    pub(crate) fn run(
+        state: &'s mut S,
+        transaction: &Transaction,
+        mut between: impl FnMut(),
+    ) -> Result<Output, S::Halt> {
         let mut machine = Self { state, accumulator: 1, pending: Vec::new(), bounds: Vec::new() };
         let (mut ops, mut poor, mut leave) = (0, false, 0);
         for op in &transaction.ops {
@@ -151,7 +162,8 @@ impl<'s, S: State> Machine<'s, S> {
             Op::Peek(key) => {
                 self.state.load(key)?;
             }
-            Op::Late(first, second) => self.late(first, second)?,
+            Op::Late(first, second) => self.late(first, |_| second)?,
+            Op::Chase(group) => self.late(Key::Group(group), |word| member(group, word))?,
             Op::Put(key, word) => self.pending.push((key, None, Change::set(word))),
             Op::Keep(key) => self.pending.push((key, None, Change::set(self.accumulator))),
             Op::Count(key) => {
@@ -164,7 +176,7 @@ impl<'s, S: State> Machine<'s, S> {
             Op::Fill(key, amount) => return self.fill(key, amount),
             Op::Follow(group) => {
                 let word = self.look(Key::Group(group))?;
-                self.read(Key::Member(group, (word % u64::from(MEMBERS)) as u8))?;
+                self.read(member(group, word))?;
             }
             Op::Branch(key, leave) => {
                 if self.look(key)? % 2 == 1 {
@@ -221,9 +233,9 @@ impl<'s, S: State> Machine<'s, S> {
         Ok(word)
     }
 
-    fn late(&mut self, first: Key, second: Key) -> Result<(), S::Halt> {
+    fn late(&mut self, first: Key, second: impl FnOnce(u64) -> Key) -> Result<(), S::Halt> {
         let (handle, value) = self.state.load(first)?;
-        self.read(second)?;
+        self.read(second(value.word))?;
         self.state.observe(handle, Seen::Word(value.word));
         self.learn(value.word);
         Ok(())

@@ -183,10 +183,11 @@ impl Bench<'_> {
             }
         }
         let (sequential, parallel) = samples.split_first().expect("the oracle is always a side");
-        let report = |(runner, times): (&Runner, &Vec<f64>)| ThreadsReport {
-            threads: runner.threads(),
-            time: Spread::of(times),
-            speedup: PairedRatio::of(sequential, times),
+        let in_order = Spread::of(sequential);
+        let report = |(runner, times): (&Runner, &Vec<f64>)| {
+            let (threads, time) = (runner.threads(), Spread::of(times));
+            let speedup = in_order.median / time.median;
+            ThreadsReport { threads, time, speedup, paired: PairedRatio::of(sequential, times) }
         };
         Ok(BenchReport {
             number: fixture.number(),
@@ -194,7 +195,7 @@ impl Bench<'_> {
             path: fixture.directory.clone(),
             txs: fixture.block.transactions.len(),
             gas_used: truth.gas_used,
-            sequential: Spread::of(sequential),
+            sequential: in_order,
             parallel: self.runners.iter().zip(parallel).map(report).collect(),
         })
     }

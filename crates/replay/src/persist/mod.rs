@@ -30,8 +30,9 @@ use crate::{
 /// The databases of one run.
 #[derive(Debug)]
 pub struct Databases {
-    root: Root,
+    // Declared, and so closed, before the directory that it is in: a database writes when it is closed.
     current: Option<Database>,
+    root: Root,
 }
 
 /// The database in use.
@@ -67,6 +68,14 @@ pub enum PersistError {
     /// The state cannot be read back.
     #[error("cannot read the database")]
     State(#[from] StateError),
+    /// A database was closed and opened again, and is not at the block that was committed last.
+    #[error("the database at {} is not at block {expected} any more after it was opened again", path.display())]
+    HeadLost {
+        /// The database.
+        path: PathBuf,
+        /// Hash of the block committed last.
+        expected: B256,
+    },
     /// The block's database holds another chain.
     #[error("the database at {} is at block {number} ({hash}), which the block does not extend", path.display())]
     AnotherChain {
@@ -85,9 +94,9 @@ impl PersistError {
         let store = match self {
             Self::Root { .. } => return true,
             Self::Store(error) => error,
-            Self::State(_) | Self::AnotherChain { .. } => return false,
+            Self::State(_) | Self::HeadLost { .. } | Self::AnotherChain { .. } => return false,
         };
-        matches!(store, StoreError::Directory { .. } | StoreError::DiskFull { .. })
+        matches!(store, StoreError::Directory { .. } | StoreError::DiskFull { .. } | StoreError::Locked { .. })
     }
 }
 
@@ -148,7 +157,7 @@ impl Databases {
             return Ok(place);
         }
         // The old one is closed first: both may be the same directory.
-        self.current = None;
+        self.close()?;
         let path = self.path_of(fixture);
         let mut store = Store::open(&path, &self.options())?;
         if store.head().is_none() {
@@ -167,33 +176,42 @@ impl Databases {
         }
     }
 
-    /// Commits a block that was [placed](Self::place) last, and reads it back from a reopened database.
+    /// Commits a block that was [placed](Self::place) last, and reads it back.
     ///
     /// # Errors
     /// When the database cannot be written or read.
     pub fn commit(
         &mut self,
         fixture: &Fixture,
-        extension: Extension,
+        extension: &Extension,
         changes: &Changes,
     ) -> Result<Option<Difference>, PersistError> {
-        let Some(Database { mut store, path }) = self.current.take() else { return Ok(None) };
-        let Extension { reader, additions } = extension;
-        // A store stays open as long as one of its readers lives.
-        drop(reader);
+        let Some(Database { store, .. }) = &mut self.current else { return Ok(None) };
+        let additions = &extension.additions;
         let block = &fixture.block;
         store.commit_block(&BlockCommit {
             number: block.header.number,
             hash: block.hash,
             parent_hash: block.header.parent_hash,
             state_root: block.header.state_root,
-            changes: &stacked(&additions, changes),
+            changes: &stacked(additions, changes),
         })?;
+        read_back(&store.reader(), fixture, changes)
+    }
+
+    /// Closes the database in use and opens it again, to see whether it is still at the block committed last.
+    ///
+    /// # Errors
+    /// When it is not, or cannot be opened.
+    pub fn close(&mut self) -> Result<(), PersistError> {
+        let Some(Database { store, path }) = self.current.take() else { return Ok(()) };
+        let Some(Head { hash: expected, .. }) = store.head() else { return Ok(()) };
         drop(store);
-        let store = Store::open(&path, &self.options())?;
-        let difference = read_back(&store.reader(), fixture, changes)?;
-        self.current = Some(Database { store, path });
-        Ok(difference)
+        let reopened = Store::open(&path, &self.options())?;
+        match reopened.head() {
+            Some(head) if head.hash == expected => Ok(()),
+            _ => Err(PersistError::HeadLost { path, expected }),
+        }
     }
 
     /// Compares a block that is [present](Place::Present) with what its execution changed. Only the head's state can be
@@ -201,11 +219,7 @@ impl Databases {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn check_present(
-        &self,
-        fixture: &Fixture,
-        changes: &Changes,
-    ) -> Result<Option<Difference>, PersistError> {
+    pub fn check_present(&self, fixture: &Fixture, changes: &Changes) -> Result<Option<Difference>, PersistError> {
         match &self.current {
             Some(Database { store, .. }) if store.head().is_some_and(|head| head.hash == fixture.block.hash) => {
                 read_back(&store.reader(), fixture, changes)
@@ -337,11 +351,7 @@ fn stacked(earlier: &Changes, later: &Changes) -> Changes {
 }
 
 /// Compares what a database holds with what a block left.
-fn read_back(
-    stored: &StoreReader,
-    fixture: &Fixture,
-    changes: &Changes,
-) -> Result<Option<Difference>, PersistError> {
+fn read_back(stored: &StoreReader, fixture: &Fixture, changes: &Changes) -> Result<Option<Difference>, PersistError> {
     let (found, expected) = (stored.head().map(|head| head.hash), fixture.block.hash);
     if found != Some(expected) {
         return Ok(Some(Difference::Head { found, expected }));

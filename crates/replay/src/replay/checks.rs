@@ -27,13 +27,13 @@ impl Replay<'_> {
             Some(_) => self.session.in_pool(|| ground.root_after(&truth.changes)),
             None => Ok(None),
         };
-        let state_root = state_root
-            .map_err(|error| Failure::Fixture(state_error(fixture, Position::PostBlock, error)))?;
+        let state_root =
+            state_root.map_err(|error| Failure::Fixture(state_error(fixture, Position::PostBlock, error)))?;
         let checks = validate(&fixture.chain.spec, &fixture.block.header, &fixture.claims, truth, state_root);
         for mismatch in checks.mismatches() {
             self.progress.say(&format!("mismatch: {}: {mismatch}", fixture.place()));
         }
-        let oracle = report.checks.oracle;
+        let Checklist { oracle, store, .. } = report.checks;
         report.checks = Checklist {
             gas_used: checks.gas_used.status(),
             receipts_root: checks.receipts_root.status(),
@@ -44,7 +44,7 @@ impl Replay<'_> {
             header_hash: self.check_header_hash(fixture),
             receipts: self.check_receipts(fixture, truth),
             oracle,
-            store: Status::Unknown,
+            store,
         };
         Ok(())
     }
@@ -55,9 +55,8 @@ impl Replay<'_> {
             HeaderHash::Unknown => Status::Unknown,
             HeaderHash::Mismatch { recorded, computed } => {
                 let place = fixture.place().field("hash");
-                self.progress.say(&format!(
-                    "mismatch: {place}: recorded as {recorded}, but the header hashes to {computed}"
-                ));
+                self.progress
+                    .say(&format!("mismatch: {place}: recorded as {recorded}, but the header hashes to {computed}"));
                 Status::Mismatch
             }
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{
-    figure::{Figure, geometric_mean, grouped, milliseconds},
+    figure::{Figure, counted, geometric_mean, grouped, milliseconds},
     table::{Side, Table},
 };
 use crate::bench::{PairedRatio, Spread};
@@ -36,8 +36,10 @@ pub(crate) struct ThreadsReport {
     pub threads: usize,
     /// Times.
     pub time: Spread,
-    /// The oracle's time over the engine's, by pairs of samples.
-    pub speedup: PairedRatio,
+    /// The oracle's median time over the engine's.
+    pub speedup: f64,
+    /// The same by pairs of samples, which says how sure it is.
+    pub paired: PairedRatio,
 }
 
 impl BenchReport {
@@ -47,9 +49,9 @@ impl BenchReport {
         Some(one.time.median / self.sequential.median)
     }
 
-    /// The speed-up of the last number of threads.
-    pub(crate) fn speedup(&self) -> Option<PairedRatio> {
-        self.parallel.last().map(|report| report.speedup)
+    /// The engine with the last number of threads.
+    fn last(&self) -> Option<&ThreadsReport> {
+        self.parallel.last()
     }
 }
 
@@ -71,12 +73,12 @@ impl Serialize for BenchReport {
             times(&format!("t{}", report.threads), &report.time)?;
         }
         map.serialize_entry("overhead", &self.overhead().map(Figure))?;
-        let ratio = self.speedup();
-        map.serialize_entry("speedup", &ratio.map(|ratio| Figure(ratio.median)))?;
-        map.serialize_entry("speedup_low", &ratio.map(|ratio| Figure(ratio.low)))?;
-        map.serialize_entry("speedup_high", &ratio.map(|ratio| Figure(ratio.high)))?;
+        map.serialize_entry("speedup", &self.last().map(|last| Figure(last.speedup)))?;
+        map.serialize_entry("paired_ratio", &self.last().map(|last| Figure(last.paired.median)))?;
+        map.serialize_entry("paired_ratio_low", &self.last().map(|last| Figure(last.paired.low)))?;
+        map.serialize_entry("paired_ratio_high", &self.last().map(|last| Figure(last.paired.high)))?;
         for report in &self.parallel {
-            map.serialize_entry(&format!("t{}_speedup", report.threads), &Figure(report.speedup.median))?;
+            map.serialize_entry(&format!("t{}_speedup", report.threads), &Figure(report.speedup))?;
         }
         map.end()
     }
@@ -108,7 +110,7 @@ impl BenchReports {
     /// Speed-ups with the number of threads at this place in the list. Blocks without gas measure nothing.
     fn speedups(&self, place: usize) -> impl Iterator<Item = f64> + Clone {
         let blocks = self.blocks.iter().filter(|block| block.gas_used > 0);
-        blocks.filter_map(move |block| Some(block.parallel.get(place)?.speedup.median))
+        blocks.filter_map(move |block| Some(block.parallel.get(place)?.speedup))
     }
 
     fn overheads(&self) -> impl Iterator<Item = f64> {
@@ -128,12 +130,12 @@ impl BenchReports {
     pub(crate) fn text(&self) -> String {
         let table = self.table();
         let mut text = if table.is_empty() { String::new() } else { format!("{table}\n") };
-        text.push_str(&format!("{} blocks measured", self.blocks.len()));
+        text.push_str(&format!("{} measured", counted(self.blocks.len() as u64, "block")));
         if self.mismatched > 0 {
             text.push_str(&format!(", {} mismatched or invalid", self.mismatched));
         }
         if self.unusable > 0 {
-            text.push_str(&format!(", {} paths or fixtures unusable", self.unusable));
+            text.push_str(&format!(", {} unusable", self.unusable));
         }
         if let Some(overhead) = geometric_mean(self.overheads()) {
             text.push_str(&format!("; overhead {overhead:.3}"));
@@ -154,13 +156,14 @@ impl BenchReports {
     /// Labels of the blocks that the last number of threads makes slower beyond doubt.
     fn slower(&self) -> Vec<&str> {
         let blocks = self.blocks.iter().zip(&self.labels);
-        let slower = blocks.filter(|(block, _)| block.speedup().is_some_and(|ratio| ratio.high < 1.0));
+        let slower = blocks.filter(|(block, _)| block.last().is_some_and(|last| last.paired.high < 1.0));
         slower.map(|(_, label)| label.as_str()).collect()
     }
 
     fn table(&self) -> Table {
         use Side::{Left, Right};
-        let mut columns: Vec<(String, Side)> = vec![("block".into(), Left), ("txs".into(), Right), ("gas".into(), Right)];
+        let mut columns: Vec<(String, Side)> =
+            vec![("block".into(), Left), ("txs".into(), Right), ("gas".into(), Right)];
         columns.push(("seq ms".into(), Right));
         columns.push(("spread".into(), Right));
         for threads in &self.threads {
@@ -177,8 +180,9 @@ impl BenchReports {
             }
             let ratio = |ratio: Option<f64>| ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
             row.push(ratio(block.overhead()));
-            row.push(ratio(block.speedup().map(|ratio| ratio.median)));
-            row.push(block.speedup().map_or_else(String::new, |ratio| format!("{:.3}..{:.3}", ratio.low, ratio.high)));
+            row.push(ratio(block.last().map(|last| last.speedup)));
+            let bounds = block.last().map(|last| format!("{:.3}..{:.3}", last.paired.low, last.paired.high));
+            row.push(bounds.unwrap_or_default());
             table.push(row);
         }
         table
@@ -222,12 +226,9 @@ mod tests {
     fn report(sequential_ms: f64, one_ms: f64, two_ms: f64) -> BenchReport {
         let spread = |median| Spread { median, p10: median * 0.9, p90: median * 1.1 };
         let threads = |threads, ms: f64| {
-            let median = sequential_ms / ms;
-            ThreadsReport {
-                threads,
-                time: spread(ms),
-                speedup: PairedRatio { median, low: median * 0.99, high: median * 1.01 },
-            }
+            let speedup = sequential_ms / ms;
+            let paired = PairedRatio { median: speedup, low: speedup * 0.99, high: speedup * 1.01 };
+            ThreadsReport { threads, time: spread(ms), speedup, paired }
         };
         BenchReport {
             number: 5,

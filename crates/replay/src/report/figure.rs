@@ -50,6 +50,11 @@ pub(crate) fn milliseconds(value: f64) -> String {
     }
 }
 
+/// A count with its noun, in the plural where it takes one.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A count with its digits in groups of three.
 pub(crate) fn grouped(count: u64) -> String {
     let digits = count.to_string();

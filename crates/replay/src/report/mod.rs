@@ -11,7 +11,7 @@ mod table;
 
 use std::io::{self, Write};
 
-pub(crate) use figure::Figure;
+pub(crate) use figure::{Figure, counted};
 pub(crate) use progress::Progress;
 use serde::Serialize;
 

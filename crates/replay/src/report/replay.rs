@@ -7,7 +7,7 @@ use ropewalk_block::Status;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{
-    figure::{Figure, geometric_mean, grouped, milliseconds},
+    figure::{Figure, counted, geometric_mean, grouped, milliseconds},
     table::{Side, Table},
 };
 use crate::{arguments::Mode, fixture::Senders};
@@ -212,7 +212,7 @@ impl Reports {
     pub(crate) fn text(&self) -> String {
         let summary = self.summary();
         let mut text = self.table.as_ref().map(|table| format!("{table}\n")).unwrap_or_default();
-        text.push_str(&format!("{} blocks, {} verified", summary.blocks, summary.verified));
+        text.push_str(&format!("{}, {} verified", counted(summary.blocks, "block"), summary.verified));
         let mut also = |count: u64, what: &str| {
             if count > 0 {
                 text.push_str(&format!(", {count} {what}"));
@@ -220,7 +220,7 @@ impl Reports {
         };
         also(summary.mismatched - summary.invalid, "mismatched");
         also(summary.invalid, "invalid");
-        also(summary.unusable, "paths or fixtures unusable");
+        also(summary.unusable, "unusable");
         if let Some(Figure(mean)) = summary.speedup_geomean {
             text.push_str(&format!("; speed-up {mean:.2} (geometric mean)"));
         }
@@ -257,12 +257,19 @@ fn table() -> Table {
 fn row(report: &BlockReport, mode: Mode) -> Vec<String> {
     let ms = |figure: Option<Figure>| figure.map_or_else(|| "-".to_owned(), |Figure(ms)| milliseconds(ms));
     let parallel = mode == Mode::Parallel;
-    let speedup = report.speedup().filter(|_| parallel).map_or_else(|| "-".to_owned(), |speedup| format!("{speedup:.2}"));
+    let speedup =
+        report.speedup().filter(|_| parallel).map_or_else(|| "-".to_owned(), |speedup| format!("{speedup:.2}"));
     let label = format!("{} {}", report.chain, report.number);
     let fork = report.fork.unwrap_or_default().to_owned();
     let mut row = vec![label, fork, report.txs.to_string(), grouped(report.gas_used)];
     row.extend(report.checks.entries().iter().take(6).map(|(_, status)| status.to_string()));
-    row.extend([ms(report.sequential_ms), ms(report.ms.filter(|_| parallel)), speedup, grouped(report.aborts), report.verdict().to_owned()]);
+    row.extend([
+        ms(report.sequential_ms),
+        ms(report.ms.filter(|_| parallel)),
+        speedup,
+        grouped(report.aborts),
+        report.verdict().to_owned(),
+    ]);
     row
 }
 
@@ -296,8 +303,17 @@ mod tests {
     fn the_json_object_has_the_documented_fields() {
         let json = serde_json::to_value(report()).expect("it is an object");
         for field in [
-            "number", "txs", "gas_used", "threads", "ms", "sequential_ms", "aborts", "reexecuted_gas", "receipts_root",
-            "changes_hash", "checks",
+            "number",
+            "txs",
+            "gas_used",
+            "threads",
+            "ms",
+            "sequential_ms",
+            "aborts",
+            "reexecuted_gas",
+            "receipts_root",
+            "changes_hash",
+            "checks",
         ] {
             assert!(json.get(field).is_some(), "{field} is missing");
         }
@@ -351,6 +367,6 @@ mod tests {
     fn a_run_without_blocks_has_no_table() {
         let mut reports = Reports::new(Mode::Parallel);
         reports.add_unusable();
-        assert_eq!(reports.text(), "0 blocks, 0 verified, 1 paths or fixtures unusable");
+        assert_eq!(reports.text(), "0 blocks, 0 verified, 1 unusable");
     }
 }
