@@ -17,7 +17,7 @@ mod hook;
 use std::sync::Arc;
 
 use ropewalk_engine::{
-    CancelToken, Engine, Frontier, Memory, NoProbe, Position as EnginePosition, Probe, RunError, RunOptions, Schedule,
+    CancelToken, Engine, Frontier, Inline, Memory, NoProbe, Position as EnginePosition, Probe, RunError, RunOptions, Schedule,
     Stats,
 };
 use ropewalk_evm::{
@@ -46,8 +46,9 @@ pub struct ExecutorOptions {
     pub frontier: Frontier,
     /// In which order work is taken up.
     pub schedule: Schedule,
-    /// Blocks whose transactions declare less gas than this run on the calling thread alone.
-    pub inline_below_gas: u64,
+    /// Blocks whose transactions declare less gas than this run on the calling thread alone; `None` leaves the choice
+    /// to the work that the transactions promise.
+    pub inline_below_gas: Option<u64>,
     /// Gas that speculation may take, as a multiple of what the block's transactions declare.
     pub speculation_multiple: u32,
     /// Ends an execution early, at the next transaction.
@@ -64,7 +65,7 @@ impl Default for ExecutorOptions {
             codes: Arc::default(),
             frontier,
             schedule,
-            inline_below_gas: 0,
+            inline_below_gas: None,
             speculation_multiple,
             cancel,
         }
@@ -167,7 +168,7 @@ impl BlockExecutor {
         RunOptions {
             frontier: self.options.frontier,
             schedule: self.options.schedule,
-            inline_below: self.options.inline_below_gas,
+            inline: self.options.inline_below_gas.map_or(Inline::Automatic, Inline::Below),
             speculation_multiple: self.options.speculation_multiple,
             cancel: self.options.cancel.clone(),
             ..RunOptions::default()

@@ -63,7 +63,7 @@ mod toy;
 pub use error::RunError;
 pub use index::{Incarnation, Position, TxIndex};
 pub use memory::{Final, Memory};
-pub use options::{CancelToken, Frontier, RunOptions, Schedule};
+pub use options::{CancelToken, Frontier, Inline, RunOptions, Schedule};
 pub use pool::Engine;
 pub use probe::{AbortCause, Event, NoProbe, Probe};
 pub use program::{Base, CommitHook, Decision, Delta, Fields, Observation, Program, Worker, WorkerFactory};

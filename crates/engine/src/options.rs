@@ -16,8 +16,8 @@ pub struct RunOptions {
     /// Cost that speculation may take, as a multiple of the summed weight of all transactions. A transaction that the
     /// budget no longer covers waits for the frontier.
     pub speculation_multiple: u32,
-    /// A list whose summed weight is below this runs on the calling thread alone.
-    pub inline_below: u64,
+    /// Which lists run on the calling thread alone.
+    pub inline: Inline,
     /// Most transactions ahead of the frontier that are speculated on, per worker.
     pub window_per_worker: u32,
     /// Ends the run early.
@@ -31,11 +31,20 @@ impl Default for RunOptions {
             schedule: Schedule::Normal,
             record: false,
             speculation_multiple: 3,
-            inline_below: 0,
+            inline: Inline::Automatic,
             window_per_worker: 512,
             cancel: None,
         }
     }
+}
+
+/// Which lists run on the calling thread alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inline {
+    /// Those whose summed [effort](crate::Program::effort) is not worth waking another thread.
+    Automatic,
+    /// Those whose summed [weight](crate::Program::weight) is below this.
+    Below(u64),
 }
 
 /// How the lowest uncommitted transaction is run.

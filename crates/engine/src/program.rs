@@ -56,6 +56,13 @@ pub trait Program: Sized + Send + Sync + 'static {
         1
     }
 
+    /// Roughly how many nanoseconds an attempt is worth to another thread, beyond what handing it over costs. A hint:
+    /// a list that is worth little runs on one thread.
+    fn effort(transaction: &Self::Transaction) -> u64 {
+        let _ = transaction;
+        u64::from(u32::MAX)
+    }
+
     /// Cost that an attempt had, at most its [`weight`](Self::weight).
     fn cost(output: &Self::Output) -> u64 {
         let _ = output;

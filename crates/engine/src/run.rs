@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    CommitHook, Decision, Engine, Event, Frontier, Memory, NoProbe, Position, Probe, Program, RunError, RunOptions,
+    CommitHook, Decision, Engine, Event, Frontier, Inline, Memory, NoProbe, Position, Probe, Program, RunError, RunOptions,
     Schedule, Stats, TxIndex, WorkerFactory,
     memory::{Read, Write},
     scheduler::{Plan, Scheduler, Task},
@@ -81,12 +81,23 @@ impl Engine {
         run.finish()
     }
 
-    /// Workers that a list is worth.
+    /// Workers that a list is worth. Adversarial schedules are for tests and take all there are.
     fn workers_for<P: Program>(&self, transactions: &[P::Transaction], options: &RunOptions) -> usize {
-        let weight = transactions.iter().map(P::weight).fold(0, u64::saturating_add);
-        let most = if weight < options.inline_below { 1 } else { self.threads() };
+        let inline = match options.inline {
+            Inline::Automatic if options.schedule != Schedule::Normal => false,
+            Inline::Automatic => sum(transactions.iter().map(P::effort)) < EFFORT_WORTH_A_THREAD,
+            Inline::Below(weight) => sum(transactions.iter().map(P::weight)) < weight,
+        };
+        let most = if inline { 1 } else { self.threads() };
         most.min(transactions.len()).max(1)
     }
+}
+
+/// Nanoseconds of work that pay for waking a thread and waiting for it to leave.
+const EFFORT_WORTH_A_THREAD: u64 = 150_000;
+
+fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
 }
 
 /// What the workers of one run share.

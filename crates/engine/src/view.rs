@@ -133,6 +133,16 @@ impl<P: Program> View<P> {
         self.memory.as_ref().expect("a view that was taken is put back before it is used")
     }
 
+    /// Whether observations are kept. Where they are not, a worker may spare itself making them.
+    pub fn is_recording(&self) -> bool {
+        self.standing == Standing::Speculative || self.options.record
+    }
+
+    /// A handle to write to `key` by, without looking at its value.
+    pub fn handle(&self, key: &P::Key) -> Handle {
+        Handle { cell: self.memory().intern(key), seen: 0 }
+    }
+
     pub(crate) fn begin(&mut self, index: TxIndex, incarnation: Incarnation, standing: Standing) {
         self.position = index.position();
         self.incarnation = incarnation;
@@ -208,9 +218,6 @@ impl<P: Program> View<P> {
         self.writes.push(Write { cell: handle.cell, delta });
     }
 
-    fn is_recording(&self) -> bool {
-        self.standing == Standing::Speculative || self.options.record
-    }
 
     /// Ends an attempt that nobody needs, or whose turn has come and that is wrong already.
     fn keep_up(&mut self) -> Result<(), Interrupt<P::Fault>> {

@@ -226,7 +226,7 @@ fn small_list_runs_on_the_calling_thread_alone() {
     let here = thread::current().id();
     let is_here: Attempt = Box::new(move |_| Ok(u64::from(thread::current().id() == here)));
     let mut hook = keeps();
-    let options = RunOptions { inline_below: 10, ..RunOptions::default() };
+    let options = RunOptions { inline: Inline::Below(10), ..RunOptions::default() };
     let list =
         std::iter::repeat_with(|| -> Attempt { Box::new(move |_| Ok(u64::from(thread::current().id() == here))) });
     let list: Vec<_> = std::iter::once(is_here).chain(list.take(8)).collect();

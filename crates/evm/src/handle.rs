@@ -53,18 +53,30 @@ impl From<Interrupt<StateError>> for HandleError {
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) handle: Handle,
-    /// The account as revm was told it.
-    info: Option<AccountInfo>,
     pub(crate) exists: bool,
     pub(crate) balance: U256,
     pub(crate) nonce: u64,
     pub(crate) code_hash: B256,
+    /// The code, where it was deployed in this block.
+    code: Option<Bytecode>,
     pub(crate) observation: AccountObservation,
     /// The most that the attempt had it above the loaded balance, unless a delta says so: there must be room for it.
     pub(crate) peak: U256,
 }
 
 impl Loaded {
+    fn new(
+        handle: Handle,
+        exists: bool,
+        balance: U256,
+        nonce: u64,
+        code_hash: B256,
+        code: Option<Bytecode>,
+    ) -> Self {
+        let (observation, peak) = (AccountObservation::NONE, U256::ZERO);
+        Self { handle, exists, balance, nonce, code_hash, code, observation, peak }
+    }
+
     pub(crate) fn is_bare(&self) -> bool {
         self.nonce == 0 && self.code_hash == KECCAK256_EMPTY
     }
@@ -137,6 +149,9 @@ pub struct StateHandle {
     view: Option<View<EvmProgram>>,
     reader: Arc<dyn StateReader>,
     codes: Arc<CodeCache>,
+    /// Whether observations are kept. On committed state nobody asks for them, and notes are not worth their cost.
+    recording: bool,
+    /// The accounts that were loaded; where nothing is recorded, those that were touched, once the transaction is over.
     loaded: Vec<Loaded>,
     by_address: HashMap<Address, u32, foldhash::fast::RandomState>,
     /// What interrupted the attempt. A precompile can make a result of the error that it was given; nothing that comes
@@ -146,11 +161,20 @@ pub struct StateHandle {
 
 impl StateHandle {
     pub(crate) fn new(reader: Arc<dyn StateReader>, codes: Arc<CodeCache>) -> Self {
-        Self { view: None, reader, codes, loaded: Vec::new(), by_address: HashMap::default(), interrupt: None }
+        Self {
+            view: None,
+            reader,
+            codes,
+            recording: false,
+            loaded: Vec::new(),
+            by_address: HashMap::default(),
+            interrupt: None,
+        }
     }
 
     /// Takes the view for an attempt.
     pub(crate) fn begin(&mut self, view: View<EvmProgram>) {
+        self.recording = view.is_recording();
         self.view = Some(view);
         self.loaded.clear();
         self.by_address.clear();
@@ -165,7 +189,8 @@ impl StateHandle {
     /// Records what was observed and gives the view back, with what interrupted the attempt.
     pub(crate) fn finish(&mut self) -> (View<EvmProgram>, Option<Interrupt<StateError>>) {
         let mut view = self.view.take().expect("an attempt begins before it finishes");
-        for loaded in &mut self.loaded {
+        let kept = if self.recording { &mut self.loaded[..] } else { &mut [] };
+        for loaded in kept {
             loaded.observation.balance.most = loaded.observation.balance.most.min(U256::MAX - loaded.peak);
             if loaded.observation != AccountObservation::NONE {
                 let observation = std::mem::replace(&mut loaded.observation, AccountObservation::NONE);
@@ -173,6 +198,23 @@ impl StateHandle {
             }
         }
         (view, self.interrupt.take())
+    }
+
+    /// Makes up the note of a touched account where none was made when it was loaded: revm remembers what it was.
+    pub(crate) fn note_touched(&mut self, address: &Address, account: &Account) {
+        if self.recording {
+            return;
+        }
+        let AccountInfo { balance, nonce, code_hash, .. } = account.original_info();
+        let (handle, exists) = (self.view().handle(&EvmKey::Account(*address)), !account.is_loaded_as_not_existing());
+        self.note(*address, Loaded::new(handle, exists, balance, nonce, code_hash, None));
+    }
+
+    fn note(&mut self, address: Address, loaded: Loaded) -> usize {
+        let at = self.loaded.len();
+        self.by_address.insert(address, at as u32);
+        self.loaded.push(loaded);
+        at
     }
 
     /// The note of an account, if it was loaded.
@@ -230,15 +272,20 @@ impl StateHandle {
         })
     }
 
-    /// An account as revm takes it, with its code where that is at hand.
-    fn info(&self, value: &AccountValue) -> Option<AccountInfo> {
-        let AccountValue { exists, balance, nonce, code_hash, ref code, .. } = *value;
+    /// A loaded account as revm takes it, with its code where that is at hand.
+    fn info(&self, at: usize) -> Option<AccountInfo> {
+        let Loaded { exists, balance, nonce, code_hash, ref code, .. } = self.loaded[at];
+        exists.then(|| self.with_code(balance, nonce, code_hash, code.clone()))
+    }
+
+    /// The account with its code, where that is at hand.
+    fn with_code(&self, balance: U256, nonce: u64, code_hash: B256, code: Option<Bytecode>) -> AccountInfo {
         let code = match code {
             _ if code_hash == KECCAK256_EMPTY => Some(Bytecode::default()),
-            Some(code) => Some(code.clone()),
+            Some(code) => Some(code),
             None => self.codes.get(&code_hash),
         };
-        exists.then(|| AccountInfo { balance, nonce, code_hash, code, ..AccountInfo::default() })
+        AccountInfo { balance, nonce, code_hash, code, ..AccountInfo::default() }
     }
 
     fn load(&mut self, address: Address) -> Result<(Handle, AccountValue), Interrupt<StateError>> {
@@ -254,24 +301,16 @@ impl Database for StateHandle {
 
     /// The same answer however often it is asked: a precompile may ask again for what the journal has.
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, HandleError> {
-        if let Some(loaded) = self.loaded(&address) {
-            return Ok(loaded.info.clone());
+        if let Some(at) = self.by_address.get(&address) {
+            return Ok(self.info(*at as usize));
         }
         let (handle, value) = self.uninterrupted(|handle| handle.load(address))?;
-        let info = self.info(&value);
-        let AccountValue { exists, balance, nonce, code_hash, .. } = value;
-        self.by_address.insert(address, self.loaded.len() as u32);
-        self.loaded.push(Loaded {
-            handle,
-            info: info.clone(),
-            exists,
-            balance,
-            nonce,
-            code_hash,
-            observation: AccountObservation::NONE,
-            peak: U256::ZERO,
-        });
-        Ok(info)
+        let AccountValue { exists, balance, nonce, code_hash, code, .. } = value;
+        if !self.recording {
+            return Ok(exists.then(|| self.with_code(balance, nonce, code_hash, code)));
+        }
+        let at = self.note(address, Loaded::new(handle, exists, balance, nonce, code_hash, code));
+        Ok(self.info(at))
     }
 
     fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode, HandleError> {

@@ -36,11 +36,13 @@ pub(crate) fn touched_and_empty(state: &EvmState, spec: SpecId) -> Vec<Address> 
 pub(crate) fn write_journal(mut state: EvmState, present: &[Address], spec: SpecId, handle: &mut StateHandle) {
     for address in present {
         if let Some(account) = state.remove(address) {
+            handle.note_touched(address, &account);
             write_changes(address, &account, Existence::Present, false, handle);
         }
     }
     for (address, account) in &state {
         if account.is_touched() {
+            handle.note_touched(address, account);
             write_account(address, account, spec, handle);
         }
     }

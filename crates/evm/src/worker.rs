@@ -184,8 +184,11 @@ impl Worker<EvmProgram> for EvmWorker {
         let env = Arc::clone(&transaction.env);
         if self.pays_directly {
             self.machine.inner.ctx.tx = Arc::clone(&env);
-            if let Some(result) = transfer(&mut self.machine, &self.handler, view)? {
-                return Ok(TxOutput { result: Ok(result), bloom: Bloom::ZERO, inspector: None });
+            match transfer(&mut self.machine, &self.handler, view) {
+                Ok(Some(result)) => return Ok(TxOutput { result: Ok(result), bloom: Bloom::ZERO, inspector: None }),
+                // revm comes to what cannot be read in its own order: of several faults the first is the block's.
+                Ok(None) | Err(Interrupt::Fault(_)) => {}
+                Err(interrupt) => return Err(interrupt),
             }
         }
         let Some(inspectors) = &self.inspectors else {

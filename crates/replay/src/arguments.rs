@@ -8,9 +8,9 @@ use crate::generate::{Link, Workload};
 
 /// Replays recorded Ethereum blocks on many threads and proves the outcome equal to running them in order.
 #[derive(Debug, Clone, PartialEq, Parser)]
-#[command(name = "ropewalk", version, arg_required_else_help = true, max_term_width = 100)]
-#[command(after_help = "Exit status: 0 when every block verified, 1 on a mismatch or an invalid block, \
-    2 on input or usage errors (2 wins when both occur), 130 when interrupted.")]
+#[command(name = "ropewalk", version, arg_required_else_help = true)]
+#[command(after_help = "Exit status: 0 when every block verified, 1 on a mismatch or an invalid block,
+2 on input or usage errors (2 wins when both occur), 130 when interrupted.")]
 pub(crate) struct Arguments {
     /// What to log to standard error: off, error, warn, info, debug, trace, or target=level,...
     #[arg(long, global = true, value_name = "FILTER", default_value = "warn")]
@@ -65,18 +65,23 @@ pub(crate) struct ReplayArguments {
 const REPLAY_ABOUT: &str = "\
 Execute recorded blocks in parallel, check every outcome and commit it to RocksDB
 
-Each block is executed by the oracle (alloy-evm's sequential executor), by the engine on the threads asked for, and a \
-last time by the engine from the database that the outcome is then committed to. All outcomes are compared field by \
-field, and with what the block's header claims. Times are those of execution alone, over the recorded state in memory; \
-senders and environments are ready before, roots are computed after. One run is a glance: for figures, see bench.
+Each block is executed by the oracle (alloy-evm's sequential executor), once by the engine from
+the database that the outcome is then committed to, and as often as asked by the engine over the
+recorded state in memory. All outcomes are compared field by field, and the oracle's with what the
+block's header claims. Only a block of which nothing is wrong is committed.
 
-With --json each line holds number, txs, gas_used, threads, ms, sequential_ms, aborts, reexecuted_gas, receipts_root, \
-changes_hash and checks (each ok, mismatch or unknown), and the last line a summary. ms is the run asked for, so in \
-sequential mode it is sequential_ms; changes_hash is that of ropewalk_state's Changes::hash; aborts and reexecuted_gas \
-belong to the run whose time is reported. The mean speed-up leaves out blocks without gas.
+Times are those of execution over the state in memory: senders, environments and analysed code are
+ready before, roots are computed after. A single run is a glance: for figures, see bench.
 
-A block whose parent is the head of the database in use continues it. Any other block begins a database of its own from \
-its recorded prestate, in <DIR>/<chain>-<number>-<first 8 digits of its hash>. Without --db the databases are temporary.";
+With --json each line holds number, txs, gas_used, threads, ms, sequential_ms, aborts,
+reexecuted_gas, receipts_root, changes_hash and checks (each ok, mismatch or unknown), and the last
+line a summary. ms is the run asked for, so in sequential mode it is sequential_ms; aborts and
+reexecuted_gas belong to the run whose time is reported; changes_hash is Changes::hash of
+ropewalk_state. The mean speed-up leaves out blocks without gas.
+
+A block whose parent is the head of the database in use continues it. Any other block begins a
+database of its own from its recorded prestate, <DIR>/<chain>-<number>-<first 8 digits of its hash>.
+Without --db the databases are temporary.";
 
 /// Arguments of `ropewalk bench`.
 #[derive(Debug, Clone, PartialEq, Args)]
@@ -101,13 +106,15 @@ pub(crate) struct BenchArguments {
 const BENCH_ABOUT: &str = "\
 Measure recorded blocks: in order against each number of threads
 
-seq is the oracle: alloy-evm's sequential executor on revm's State, from system calls to the bundle with reverts. t<N> is \
-the engine with N threads, yielding the same outputs from the same inputs over the same reader in memory. Both have \
-senders, environments and analysed code ready; neither computes roots. The outcomes are compared before anything is timed.
+seq is the oracle: alloy-evm's sequential executor on revm's State, from system calls to the bundle
+with reverts. t<N> is the engine with N threads, yielding the same outputs from the same inputs
+over the same reader in memory. Both have senders, environments and analysed code ready; neither
+computes roots. The outcomes are compared before anything is timed.
 
-A sample repeats the block until 20 ms have passed. Each round takes one sample of every side, in alternating order. \
-Reported are medians; p10 and p90 show the spread. speedup = seq / t<N> of the last N, overhead = t1 / seq. The column 95 % \
-bounds the median of the ratios of one round's samples, by bootstrap; a block whose upper bound is below 1 is called slower.";
+A sample repeats the block until 20 ms have passed. Each round takes one sample of every side, in
+alternating order. Reported are medians; spread is p90 - p10 as a share of the median.
+speedup = seq / t<N> of the last N, overhead = t1 / seq. The column 95 % bounds the median of the
+ratios of one round's samples, by bootstrap; a block whose upper bound is below 1 is called slower.";
 
 /// Arguments of `ropewalk generate`.
 #[derive(Debug, Clone, PartialEq, Args)]

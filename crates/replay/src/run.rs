@@ -66,19 +66,16 @@ impl Runner {
     }
 
     fn options(&self, repetition: u64) -> ExecutorOptions {
-        let mut options = ExecutorOptions {
+        ExecutorOptions {
             codes: Arc::clone(&self.codes),
             cancel: Some(self.cancel.clone()),
             schedule: match self.schedule {
                 ScheduleArgument::Normal => Schedule::Normal,
                 ScheduleArgument::Adversarial { seed } => Schedule::Adversarial { seed: seed.wrapping_add(repetition) },
             },
+            inline_below_gas: self.inline_below_gas,
             ..ExecutorOptions::default()
-        };
-        if let Some(gas) = self.inline_below_gas {
-            options.inline_below_gas = gas;
         }
-        options
     }
 }
 

@@ -165,7 +165,12 @@ impl Case {
 
     /// An executor that goes this way.
     pub(crate) fn executor(&self, way: Way) -> BlockExecutor {
-        BlockExecutor::new(Arc::clone(&self.chain), way.engine(), self.options(way))
+        self.executor_with(way, self.options(way))
+    }
+
+    /// An executor with options of its own.
+    pub(crate) fn executor_with(&self, way: Way, options: ExecutorOptions) -> BlockExecutor {
+        BlockExecutor::new(Arc::clone(&self.chain), way.engine(), options)
     }
 
     /// The parallel executor's outcome.

@@ -9,15 +9,20 @@
 //! | `assembler`, `world`, `transaction`, `case` | how blocks are made, executed and compared |
 //! | `balances` | payments, bounds, beneficiary |
 mod assembler;
+mod case;
+mod sources;
+mod transaction;
+mod world;
+
+mod attempts;
 mod balances;
 mod beneficiary;
-mod case;
 mod creation;
 mod delegation;
 mod destruction;
+mod embedding;
 mod emptiness;
+mod failures;
 mod frontier;
-mod sources;
-mod transaction;
+mod positions;
 mod validity;
-mod world;

@@ -207,8 +207,8 @@ impl Tx {
 pub(crate) fn recovered(world: &World, transactions: &[Tx]) -> Vec<BlockTransaction> {
     let mut next: HashMap<Address, u64> = HashMap::new();
     let numbered = transactions.iter().map(|transaction| {
-        let account = world.state.account(&transaction.sender).expect("a state that is there");
-        let next = next.entry(transaction.sender).or_insert_with(|| account.unwrap_or_default().nonce);
+        let account = world.state.account(&transaction.sender).ok().flatten().unwrap_or_default();
+        let next = next.entry(transaction.sender).or_insert(account.nonce);
         let nonce = transaction.nonce.unwrap_or(*next);
         *next = nonce.wrapping_add(1);
         transaction.recovered(nonce)

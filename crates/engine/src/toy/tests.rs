@@ -27,7 +27,7 @@ fn options() -> impl Strategy<Value = RunOptions> {
             schedule,
             record,
             speculation_multiple,
-            inline_below,
+            inline: inline_below.map_or(Inline::Automatic, Inline::Below),
             window_per_worker,
             cancel: None,
         },
