@@ -27,7 +27,7 @@ use ropewalk_state::{StateError, StateReader};
 
 use self::{committed::Committed, extract::committed_changes, hook::Receipts};
 use crate::{
-    BlockError, BlockOutcome, BrokenInvariant, ChainSpec, InvalidTransactions, Position, RecoveredBlock,
+    BlockError, BlockOutcome, BlockTransaction, BrokenInvariant, ChainSpec, InvalidTransactions, Position, RecoveredBlock,
     RequestContracts, positions,
 };
 
@@ -91,8 +91,18 @@ pub struct Execution {
     pub inspectors: Vec<Box<dyn TransactionInspector>>,
 }
 
-/// Keys that a transaction is expected to bring to a block.
-const KEYS_PER_TRANSACTION: usize = 6;
+/// Accounts and slots that transactions are expected to touch: three accounts each, and what the gas they declare may
+/// pay for. The multi-version memory grows beyond that, at some cost.
+fn expected_keys(transactions: &[BlockTransaction]) -> usize {
+    let gas = transactions.iter().map(|transaction| transaction.env.gas_limit).fold(0, u64::saturating_add);
+    let paid_for = usize::try_from(gas / GAS_PER_KEY).unwrap_or(usize::MAX).min(MOST_EXPECTED_KEYS);
+    16 + 3 * transactions.len() + paid_for
+}
+
+/// Gas that transactions declare for each key that they touch, roughly.
+const GAS_PER_KEY: u64 = 8_000;
+/// A block that promises more may still bring less: memory is not taken on a promise.
+const MOST_EXPECTED_KEYS: usize = 1 << 16;
 
 impl BlockExecutor {
     /// An executor for blocks of `chain` on the engine's threads.
@@ -135,7 +145,7 @@ impl BlockExecutor {
         let chain = self.chain.for_block(&block.header);
         let env = chain.evm_env(&block.header);
         let base = ReaderBase::new(Arc::clone(&parent));
-        let keys = 256 + KEYS_PER_TRANSACTION * block.transactions.len();
+        let keys = expected_keys(&block.transactions);
         let memory = Arc::new(Memory::<EvmProgram>::new(base, keys));
         let mut hook = Receipts::new(&chain, block, &env, self.options.invalid);
         let factory = EvmFactory::new(env, parent, Arc::clone(&self.options.codes), self.options.evm.clone());
@@ -156,6 +166,7 @@ impl BlockExecutor {
         let changes = committed_changes(&memory)?;
         let stats = finished.stats;
         record_metrics(&stats);
+        if std::env::var_os("RW_DEBUG").is_some() { eprintln!("{stats:?}"); }
         let (gas_used, blob_gas_used) = (gas.block_gas_used(), gas.blob);
         Ok(Execution {
             outcome: BlockOutcome { receipts, requests, gas_used, blob_gas_used, changes, skipped },

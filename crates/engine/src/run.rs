@@ -94,7 +94,7 @@ impl Engine {
 }
 
 /// Nanoseconds of work that pay for waking a thread and waiting for it to leave.
-const EFFORT_WORTH_A_THREAD: u64 = 150_000;
+const EFFORT_WORTH_A_THREAD: u64 = 200_000;
 
 fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
     numbers.fold(0, u64::saturating_add)

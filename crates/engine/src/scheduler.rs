@@ -126,21 +126,48 @@ pub(crate) struct Scheduler {
     pub(crate) stats: Stats,
 }
 
-/// How far ahead of the frontier transactions are speculated on. Doubles its step back when speculation fails.
+/// How far ahead of the frontier transactions are speculated on. Grows by a step for each transaction whose speculation
+/// held, halves for each whose speculation came to nothing. Closed altogether, it opens again by one transaction at a
+/// time, every so many commits: what follows may be of another kind.
 #[derive(Debug)]
 struct Window {
     size: u32,
-    least: u32,
+    step: u32,
     most: u32,
+    /// Commits since it was closed.
+    closed_for: u32,
 }
 
+/// Commits after which a closed window is opened to try again.
+const COMMITS_BETWEEN_TRIALS: u32 = 8;
+
 impl Window {
-    fn widen(&mut self) {
-        self.size = self.size.saturating_add(2).min(self.most);
+    fn new(workers: u32, per_worker: u32) -> Self {
+        let helpers = workers.saturating_sub(1);
+        let most = helpers.saturating_mul(per_worker);
+        Self { size: most, step: helpers.saturating_mul(2), most, closed_for: 0 }
     }
 
-    fn narrow(&mut self) {
-        self.size = (self.size - self.size / 4).max(self.least);
+    fn held(&mut self) {
+        self.size = self.size.saturating_add(self.step).min(self.most);
+    }
+
+    fn failed(&mut self) {
+        self.size /= 2;
+        self.closed_for = 0;
+    }
+
+    /// Whether speculation mostly fails. What follows the frontier is then left to the committing worker: it would come
+    /// there before another worker is done, wait for it, and find the result wrong.
+    fn is_narrow(&self) -> bool {
+        self.size < self.step * 4
+    }
+
+    fn nothing_speculated(&mut self) {
+        self.closed_for += 1;
+        if self.size == 0 && self.closed_for >= COMMITS_BETWEEN_TRIALS {
+            self.size = 1.min(self.most);
+        }
     }
 }
 
@@ -150,7 +177,6 @@ const MOST_INCARNATIONS: u32 = 8;
 impl Scheduler {
     pub(crate) fn new(plan: Plan) -> Self {
         let total: u64 = plan.weights.iter().fold(0, |sum, weight| sum.saturating_add(*weight));
-        let most = plan.workers.saturating_sub(1).saturating_mul(plan.window_per_worker);
         let transaction = |(weight, after)| Transaction {
             phase: Phase::Fresh,
             incarnation: Incarnation(0),
@@ -171,7 +197,7 @@ impl Scheduler {
             cursor: 0,
             ready: BinaryHeap::new(),
             recheck: BTreeSet::new(),
-            window: Window { size: most, least: plan.workers.saturating_sub(1).min(most), most },
+            window: Window::new(plan.workers, plan.window_per_worker),
             budget: total.saturating_mul(u64::from(plan.speculation_multiple)),
             parked: 0,
             stats: Stats { workers: plan.workers, ..Stats::default() },
@@ -222,7 +248,7 @@ impl Scheduler {
             Report::Invalid { index } => {
                 self.restart(index, Phase::Ready);
                 (self.committing, self.admitted) = (false, true);
-                self.window.narrow();
+                self.window.failed();
                 None
             }
             Report::Missing { index } => {
@@ -276,10 +302,16 @@ impl Scheduler {
         &mut self.transactions[index as usize]
     }
 
+    /// First transaction that is speculated on.
+    fn window_start(&self) -> u32 {
+        let reserved = self.adversary.is_none() && self.window.is_narrow();
+        self.frontier.saturating_add(if reserved { 2 } else { 0 })
+    }
+
     /// First transaction that is too far ahead to be speculated on.
     fn window_end(&self) -> u32 {
         let size = if self.adversary.is_some() { self.count() } else { self.window.size };
-        self.frontier.saturating_add(1).saturating_add(size).min(self.count())
+        self.window_start().max(self.frontier + 1).saturating_add(size).min(self.count())
     }
 
     fn frontier_task(&mut self) -> Option<Task> {
@@ -304,8 +336,9 @@ impl Scheduler {
 
     fn recheck_task(&mut self) -> Option<Task> {
         while let Some(index) = self.recheck.pop_first() {
+            let start = self.window_start();
             let transaction = self.transaction_mut(index);
-            if transaction.phase == Phase::Executed && transaction.dirty {
+            if transaction.phase == Phase::Executed && transaction.dirty && index >= start {
                 return Some(self.validate(TxIndex(index)));
             }
         }
@@ -316,7 +349,8 @@ impl Scheduler {
         let end = self.window_end();
         while let Some(Reverse(index)) = self.ready.peek().copied().filter(|Reverse(index)| *index < end) {
             self.ready.pop();
-            if self.transaction(index).phase == Phase::Ready && self.reserve(index) {
+            let due = self.transaction(index).phase == Phase::Ready && index >= self.window_start();
+            if due && self.reserve(index) {
                 return Some(self.execute(TxIndex(index), false));
             }
         }
@@ -325,7 +359,7 @@ impl Scheduler {
 
     fn fresh_task(&mut self) -> Option<Task> {
         let end = self.window_end();
-        self.cursor = self.cursor.max(self.frontier);
+        self.cursor = self.cursor.max(self.window_start());
         while self.cursor < end {
             let index = self.cursor;
             self.cursor += 1;
@@ -398,7 +432,6 @@ impl Scheduler {
     /// An incarnation that was found wrong before its turn: the same worker runs the next one.
     fn run_again(&mut self, index: TxIndex) -> Option<Task> {
         self.stats.aborts += 1;
-        self.window.narrow();
         let transaction = self.transaction_mut(index.0);
         transaction.incarnation = transaction.incarnation.next();
         self.reserve(index.0).then(|| self.execute(index, false))
@@ -454,10 +487,10 @@ impl Scheduler {
         self.stats.committed += 1;
         self.stats.aborts += u32::from(wasted);
         self.stats.frontier_runs += u32::from(!speculated);
-        if speculated {
-            self.window.widen();
-        } else if wasted {
-            self.window.narrow();
+        match (speculated, wasted) {
+            (true, _) => self.window.held(),
+            (false, true) => self.window.failed(),
+            (false, false) => self.window.nothing_speculated(),
         }
         self.wake_waiters(index);
     }

@@ -30,13 +30,13 @@ pub struct CellId(u32);
 /// Slots that a look-up probes per level.
 const WINDOW: usize = 16;
 /// Slots of the smallest first level; each further level has twice as many as the one before.
-const SMALLEST_LEVEL: usize = 1 << 6;
+const SMALLEST_LEVEL: usize = 1 << 5;
 /// Levels; together they hold more keys than a `u32` can number.
 const LEVELS: usize = 27;
 /// Cells of the first chunk; each further chunk has twice as many.
-const FIRST_CHUNK: usize = 1 << 6;
+const FIRST_CHUNK: usize = 1 << 4;
 /// Chunks; together they hold more cells than a `u32` can number.
-const CHUNKS: usize = 26;
+const CHUNKS: usize = 28;
 
 /// Keys with one cell of type `C` each.
 pub(crate) struct Table<K, C> {

@@ -90,13 +90,11 @@ impl Machine {
             return Ok(None);
         }
         let created = inputs.created_address(nonce);
-        let bare = {
+        let (exists, info) = {
             let target = self.inner.ctx.journal_mut().load_account(created)?.data;
-            target.info.nonce == 0 && target.info.is_empty_code_hash()
+            (!target.is_loaded_as_not_existing(), target.info.clone())
         };
-        let info = self.inner.ctx.journaled_state.inner.state[&created].info.clone();
         let handle = &mut self.inner.ctx.journaled_state.database;
-        let mut exists = false;
         if let Some(loaded) = handle.loaded(&created) {
             loaded.observe_nonce();
             loaded.observe_code();
@@ -104,12 +102,12 @@ impl Machine {
                 loaded.observe_emptiness(&info);
             }
             loaded.observe_room(info.balance, value);
-            exists = loaded.exists;
             if !exists {
                 // That it has no storage follows from that.
                 loaded.observe_existence();
             }
         }
+        let bare = info.nonce == 0 && info.is_empty_code_hash();
         if !bare || !exists || handle.storage_is_empty(created)? {
             return Ok(None);
         }

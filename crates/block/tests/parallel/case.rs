@@ -159,6 +159,7 @@ impl Case {
             codes: Arc::clone(&CODES),
             frontier: way.frontier,
             schedule: way.schedule,
+            inline_below_gas: Some(0),
             ..ExecutorOptions::default()
         }
     }
