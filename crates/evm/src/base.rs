@@ -20,7 +20,7 @@ impl ReaderBase {
 impl Base<EvmProgram> for ReaderBase {
     fn read(&self, key: &EvmKey) -> Result<EvmValue, StateError> {
         Ok(match key {
-            EvmKey::Account(address) => EvmValue::Account(self.0.account(address)?.into()),
+            EvmKey::Account(address) => EvmValue::Account(Box::new(self.0.account(address)?.into())),
             EvmKey::StorageEmpty(address) => EvmValue::StorageEmpty(self.0.storage_is_empty(address)?),
             EvmKey::Slot(address, slot) => EvmValue::Slot(self.0.storage(address, slot)?),
         })

@@ -290,7 +290,7 @@ impl StateHandle {
 
     fn load(&mut self, address: Address) -> Result<(Handle, AccountValue), Interrupt<StateError>> {
         self.view().load(&EvmKey::Account(address), |value| match value {
-            EvmValue::Account(value) => value.clone(),
+            EvmValue::Account(value) => AccountValue::clone(value),
             other => unreachable!("the account {address} is {other:?}"),
         })
     }

@@ -48,8 +48,8 @@ pub enum EvmKey {
 /// The value of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EvmValue {
-    /// Of an account.
-    Account(AccountValue),
+    /// Of an account. Boxed: most values are those of slots, and every cell has room for several values.
+    Account(Box<AccountValue>),
     /// Whether the storage is empty.
     StorageEmpty(bool),
     /// Of a slot.
@@ -133,7 +133,7 @@ impl Program for EvmProgram {
 
     fn hidden(key: &EvmKey) -> EvmValue {
         match key {
-            EvmKey::Account(_) => EvmValue::Account(AccountValue::ABSENT),
+            EvmKey::Account(_) => EvmValue::Account(Box::new(AccountValue::ABSENT)),
             EvmKey::StorageEmpty(_) => EvmValue::StorageEmpty(true),
             EvmKey::Slot(..) => EvmValue::Slot(U256::ZERO),
         }

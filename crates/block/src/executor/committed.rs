@@ -39,7 +39,7 @@ impl<'a> Committed<'a> {
 
     fn account(&mut self, address: Address) -> Result<AccountValue, BlockError> {
         let loaded = self.view.load(&EvmKey::Account(address), |value| match value {
-            EvmValue::Account(value) => value.clone(),
+            EvmValue::Account(value) => AccountValue::clone(value),
             other => unreachable!("the account {address} is {other:?}"),
         });
         match loaded {
