@@ -144,6 +144,7 @@ impl BlockExecutor {
     ) -> Result<Execution, BlockError> {
         let chain = self.chain.for_block(&block.header);
         let env = chain.evm_env(&block.header);
+        let spec = env.cfg_env.spec;
         let base = ReaderBase::new(Arc::clone(&parent));
         let keys = expected_keys(&block.transactions);
         let memory = Arc::new(Memory::<EvmProgram>::new(base, keys));
@@ -153,8 +154,8 @@ impl BlockExecutor {
         let mut before = Committed::new(&memory, &factory, EnginePosition(0), Position::PreBlock);
         positions::pre_block(&chain, block, &mut before)?;
 
-        let transactions: Vec<_> =
-            block.transactions.iter().map(|transaction| Transaction { env: Arc::clone(&transaction.env) }).collect();
+        let prepared = |transaction: &BlockTransaction| Transaction::new(Arc::clone(&transaction.env), spec);
+        let transactions: Vec<_> = block.transactions.iter().map(prepared).collect();
         let ran = self.engine.run_probed(&memory, &transactions, &factory, &mut hook, &self.run_options(), probe);
         let finished = ran.map_err(engine_error)?;
         let Receipts { receipts, skipped, inspectors, gas, .. } = hook.finish()?;
@@ -166,7 +167,6 @@ impl BlockExecutor {
         let changes = committed_changes(&memory)?;
         let stats = finished.stats;
         record_metrics(&stats);
-        if std::env::var_os("RW_DEBUG").is_some() { eprintln!("{stats:?}"); }
         let (gas_used, blob_gas_used) = (gas.block_gas_used(), gas.blob);
         Ok(Execution {
             outcome: BlockOutcome { receipts, requests, gas_used, blob_gas_used, changes, skipped },

@@ -57,7 +57,7 @@ pub trait Program: Sized + Send + Sync + 'static {
     }
 
     /// Roughly how many nanoseconds an attempt is worth to another thread, beyond what handing it over costs. A hint:
-    /// a list that is worth little runs on one thread.
+    /// a list that is worth little runs on one thread, and a transaction that is worth nothing is not speculated on.
     fn effort(transaction: &Self::Transaction) -> u64 {
         let _ = transaction;
         u64::from(u32::MAX)

@@ -153,7 +153,7 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
         };
         let mode = if adversary.is_some() { Frontier::Never } else { options.frontier };
         let plan = Plan {
-            weights: transactions.iter().map(P::weight).collect(),
+            weights: transactions.iter().map(|each| (P::weight(each), P::effort(each) > 0)).collect(),
             after: lanes::<P>(transactions, workers),
             workers: workers as u32,
             window_per_worker: options.window_per_worker,

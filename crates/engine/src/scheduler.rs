@@ -88,13 +88,15 @@ struct Transaction {
     after: Option<u32>,
     waiters: Vec<u32>,
     weight: u64,
+    /// Whether it is worth speculating on: what is over in no time is done sooner by the committing worker itself.
+    is_worthwhile: bool,
 }
 
 /// What the scheduler is told about a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    /// Weight of each transaction.
-    pub(crate) weights: Vec<u64>,
+    /// Weight of each transaction, and whether it is worth speculating on.
+    pub(crate) weights: Vec<(u64, bool)>,
     /// The previous transaction of each one's lane.
     pub(crate) after: Vec<Option<u32>>,
     pub(crate) workers: u32,
@@ -134,39 +136,47 @@ struct Window {
     size: u32,
     step: u32,
     most: u32,
-    /// Commits since it was closed.
-    closed_for: u32,
+    /// Commits until a closed window is opened to try again.
+    until_trial: u32,
+    /// Commits between the last two trials; doubles while they fail.
+    between_trials: u32,
 }
 
-/// Commits after which a closed window is opened to try again.
-const COMMITS_BETWEEN_TRIALS: u32 = 8;
+/// Commits before a closed window is opened for the first time.
+const COMMITS_BEFORE_TRIAL: u32 = 8;
+/// Most commits between two trials.
+const MOST_COMMITS_BETWEEN_TRIALS: u32 = 256;
 
 impl Window {
     fn new(workers: u32, per_worker: u32) -> Self {
         let helpers = workers.saturating_sub(1);
         let most = helpers.saturating_mul(per_worker);
-        Self { size: most, step: helpers.saturating_mul(2), most, closed_for: 0 }
+        Self { size: most, step: helpers.saturating_mul(2), most, until_trial: 0, between_trials: COMMITS_BEFORE_TRIAL }
     }
 
     fn held(&mut self) {
         self.size = self.size.saturating_add(self.step).min(self.most);
+        self.between_trials = COMMITS_BEFORE_TRIAL;
     }
 
     fn failed(&mut self) {
         self.size /= 2;
-        self.closed_for = 0;
+        if self.size == 0 {
+            self.until_trial = self.between_trials;
+            self.between_trials = (self.between_trials * 2).min(MOST_COMMITS_BETWEEN_TRIALS);
+        }
     }
 
     /// Whether speculation mostly fails. What follows the frontier is then left to the committing worker: it would come
     /// there before another worker is done, wait for it, and find the result wrong.
     fn is_narrow(&self) -> bool {
-        self.size < self.step * 4
+        self.size < self.most.min(self.step.saturating_mul(4))
     }
 
     fn nothing_speculated(&mut self) {
-        self.closed_for += 1;
-        if self.size == 0 && self.closed_for >= COMMITS_BETWEEN_TRIALS {
-            self.size = 1.min(self.most);
+        if self.size == 0 {
+            self.until_trial = self.until_trial.saturating_sub(1);
+            self.size = u32::from(self.until_trial == 0).min(self.most);
         }
     }
 }
@@ -176,14 +186,15 @@ const MOST_INCARNATIONS: u32 = 8;
 
 impl Scheduler {
     pub(crate) fn new(plan: Plan) -> Self {
-        let total: u64 = plan.weights.iter().fold(0, |sum, weight| sum.saturating_add(*weight));
-        let transaction = |(weight, after)| Transaction {
+        let total: u64 = plan.weights.iter().fold(0, |sum, (weight, _)| sum.saturating_add(*weight));
+        let transaction = |((weight, is_worthwhile), after)| Transaction {
             phase: Phase::Fresh,
             incarnation: Incarnation(0),
             dirty: false,
             after,
             waiters: Vec::new(),
             weight,
+            is_worthwhile,
         };
         let count = plan.weights.len() as u32;
         Self {
@@ -338,8 +349,12 @@ impl Scheduler {
         while let Some(index) = self.recheck.pop_first() {
             let start = self.window_start();
             let transaction = self.transaction_mut(index);
-            if transaction.phase == Phase::Executed && transaction.dirty && index >= start {
-                return Some(self.validate(TxIndex(index)));
+            if transaction.phase == Phase::Executed && transaction.dirty {
+                if index >= start {
+                    return Some(self.validate(TxIndex(index)));
+                }
+                // The commit is next, and looks at it anyway.
+                transaction.dirty = false;
             }
         }
         None
@@ -349,8 +364,12 @@ impl Scheduler {
         let end = self.window_end();
         while let Some(Reverse(index)) = self.ready.peek().copied().filter(|Reverse(index)| *index < end) {
             self.ready.pop();
-            let due = self.transaction(index).phase == Phase::Ready && index >= self.window_start();
-            if due && self.reserve(index) {
+            if self.transaction(index).phase != Phase::Ready {
+                continue;
+            }
+            if index < self.window_start() {
+                self.transaction_mut(index).phase = Phase::Deferred;
+            } else if self.reserve(index) {
                 return Some(self.execute(TxIndex(index), false));
             }
         }
@@ -363,7 +382,12 @@ impl Scheduler {
         while self.cursor < end {
             let index = self.cursor;
             self.cursor += 1;
-            if self.transaction(index).phase != Phase::Fresh {
+            let transaction = self.transaction_mut(index);
+            if transaction.phase != Phase::Fresh {
+                continue;
+            }
+            if !transaction.is_worthwhile {
+                transaction.phase = Phase::Deferred;
                 continue;
             }
             if let Some(after) = self.transaction(index).after.filter(|after| !self.is_past(*after)) {

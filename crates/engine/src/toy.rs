@@ -20,7 +20,7 @@ pub(crate) mod trial;
 #[cfg(not(feature = "shuttle"))]
 mod tests;
 
-pub(crate) use machine::{Factory, Op, Output, Transaction};
+pub(crate) use machine::{Op, Output, Transaction};
 pub(crate) use trial::{Clerk, Entry, Ledger, Outcome, Rule, Trial};
 
 /// The program.
@@ -184,6 +184,10 @@ impl Program for Toy {
 
     fn weight(transaction: &Transaction) -> u64 {
         transaction.ops.len() as u64
+    }
+
+    fn effort(transaction: &Transaction) -> u64 {
+        if transaction.light { 0 } else { 1_000_000 }
     }
 
     fn cost(output: &Output) -> u64 {

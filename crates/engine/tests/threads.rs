@@ -1,6 +1,7 @@
 //! The engine as its embedder meets it: whose threads it runs on, how it ends, what it tells.
 
 #![cfg(not(feature = "shuttle"))]
+#![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +15,7 @@ use std::{
 };
 
 use ropewalk_engine::{
-    Base, CancelToken, CommitHook, Decision, Delta, Effects, Engine, Event, Fields, Frontier, Interrupt, Memory,
+    Base, CancelToken, CommitHook, Decision, Delta, Effects, Engine, Event, Fields, Frontier, Inline, Interrupt, Memory,
     Observation, Position, Probe, Program, RunError, RunOptions, Schedule, TxIndex, View, Worker, WorkerFactory,
 };
 
@@ -373,7 +374,7 @@ impl Probe for Listener {
 #[test]
 fn probe_hears_of_one_commit_per_transaction_in_order() {
     for options in modes() {
-        let skips = |index: TxIndex| if index.0 % 5 == 0 { Decision::Skip } else { Decision::Keep };
+        let skips = |index: TxIndex| if index.0.is_multiple_of(5) { Decision::Skip } else { Decision::Keep };
         let (listener, mut hook) = (Listener::default(), Hook(Vec::new(), skips));
         let finished = engine(8).run_probed(&memory(), &counts(80), &Reels, &mut hook, &options, &listener).unwrap();
         let events = listener.0.into_inner().unwrap();

@@ -1,5 +1,7 @@
 //! What the engine must not contain, read from its sources.
 
+#![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+
 use std::{fs, path::Path};
 
 /// Sources of the library, without tests.

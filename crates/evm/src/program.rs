@@ -6,6 +6,7 @@ use alloy_primitives::{Address, Bloom, U256};
 use revm::{
     context::TxEnv,
     context_interface::result::{ExecutionResult, HaltReason, InvalidHeader, InvalidTransaction},
+    primitives::hardfork::SpecId,
 };
 use ropewalk_engine::{Delta, Fields, Observation, Program};
 use ropewalk_state::StateError;
@@ -79,8 +80,37 @@ pub enum EvmObservation {
 /// One transaction, ready to run.
 #[derive(Debug, Clone)]
 pub struct Transaction {
-    /// revm's environment of it, authorities of EIP-7702 recovered.
-    pub env: Arc<TxEnv>,
+    env: Arc<TxEnv>,
+    effort: u64,
+}
+
+impl Transaction {
+    /// A transaction to be run under the rules of `spec`. `env` is revm's environment of it, authorities of EIP-7702
+    /// recovered.
+    pub fn new(env: Arc<TxEnv>, spec: SpecId) -> Self {
+        let effort = expected_effort(&env, spec);
+        Self { env, effort }
+    }
+
+    /// revm's environment of it.
+    pub fn env(&self) -> &Arc<TxEnv> {
+        &self.env
+    }
+}
+
+/// Nanoseconds that a transaction is expected to take. A payment is over before another thread has heard of it. Calls
+/// are taken to use half of their gas limit, and gas to take as long as it took on recorded blocks of the time: repricings
+/// (EIP-150, EIP-2929) have made it slower.
+fn expected_effort(env: &TxEnv, spec: SpecId) -> u64 {
+    if env.data.is_empty() && env.kind.is_call() {
+        return 0;
+    }
+    let gas_per_ns = match spec {
+        _ if spec.is_enabled_in(SpecId::BERLIN) => 10,
+        _ if spec.is_enabled_in(SpecId::TANGERINE) => 24,
+        _ => 64,
+    };
+    env.gas_limit / gas_per_ns
 }
 
 /// What an attempt yields besides its write set.
@@ -144,11 +174,8 @@ impl Program for EvmProgram {
         transaction.env.gas_limit
     }
 
-    /// A payment is over before another thread has heard of it. Calls are taken to use half of their gas limit, at a
-    /// sixteenth of a nanosecond per gas: old blocks have that much, later ones four times as much and more.
     fn effort(transaction: &Transaction) -> u64 {
-        let env = &transaction.env;
-        if env.data.is_empty() && env.gas_limit <= 21_000 { 0 } else { env.gas_limit / 32 }
+        transaction.effort
     }
 
     fn cost(output: &TxOutput) -> u64 {

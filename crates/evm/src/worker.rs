@@ -181,7 +181,7 @@ impl Worker<EvmProgram> for EvmWorker {
         transaction: &Transaction,
         view: &mut View<EvmProgram>,
     ) -> Result<TxOutput, Interrupt<StateError>> {
-        let env = Arc::clone(&transaction.env);
+        let env = Arc::clone(transaction.env());
         if self.pays_directly {
             self.machine.inner.ctx.tx = Arc::clone(&env);
             match transfer(&mut self.machine, &self.handler, view) {

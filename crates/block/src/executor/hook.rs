@@ -147,7 +147,7 @@ impl<'a> Receipts<'a> {
 
 impl CommitHook<EvmProgram> for Receipts<'_> {
     fn admit(&mut self, index: TxIndex, transaction: &Transaction) -> Decision {
-        match self.gas.refusal(transaction.env.gas_limit) {
+        match self.gas.refusal(transaction.env().gas_limit) {
             None => Decision::Keep,
             Some(fault) => self.refuse(index, fault),
         }

@@ -142,7 +142,7 @@ impl Pair {
     }
 
     /// Lets something happen to both; those whose observation it breaks must be told.
-    fn happen(&mut self, happening: Happening) {
+    fn happen(&mut self, happening: &Happening) {
         let content = self.model.content();
         let hidden = self.model.has_clears();
         let mut dirty = Vec::new();
@@ -155,7 +155,7 @@ impl Pair {
                 assert!(told, "{happening:?} broke {seen:?} of {key:?} at {position}, and told only {dirty:?}");
             }
         }
-        self.compare(&happening);
+        self.compare(happening);
     }
 
     fn apply(&mut self, happening: Happening, dirty: &mut Vec<Position>) {
@@ -261,14 +261,14 @@ proptest! {
     #[test]
     fn memory_equals_a_list_of_all_writes(happenings in vec(happenings(4), 1..30)) {
         let mut pair = Pair::new();
-        happenings.into_iter().for_each(|happening| pair.happen(happening));
+        happenings.iter().for_each(|happening| pair.happen(happening));
         prop_assert!(pair.model.genesis.most_reads() <= 1);
     }
 
     #[test]
     fn whoever_an_event_proves_wrong_is_told(happenings in vec(happenings(0), 1..30)) {
         let mut pair = Pair::new();
-        happenings.into_iter().for_each(|happening| pair.happen(happening));
+        happenings.iter().for_each(|happening| pair.happen(happening));
     }
 }
 

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, sync::LazyLock};
 use proptest::prelude::*;
 
 use super::{Outcome, Trial, lists};
-use crate::{Engine, Frontier, RunOptions, Schedule};
+use crate::{Engine, Frontier, Inline, RunOptions, Schedule};
 
 static ENGINES: LazyLock<Vec<Engine>> = LazyLock::new(|| {
     let engine = |threads| Engine::new(NonZeroUsize::new(threads).unwrap()).unwrap();
@@ -20,14 +20,18 @@ fn options() -> impl Strategy<Value = RunOptions> {
     ];
     let window = prop_oneof![Just(0), Just(1), Just(3), Just(64), Just(u32::MAX)];
     let multiple = prop_oneof![Just(0), Just(1), Just(3), Just(u32::MAX)];
-    let inline = prop_oneof![3 => Just(0), 1 => 0..60u64];
+    let inline = prop_oneof![
+        1 => Just(Inline::Automatic),
+        2 => Just(Inline::Below(0)),
+        1 => (0..60u64).prop_map(Inline::Below),
+    ];
     (frontier, schedule, any::<bool>(), window, multiple, inline).prop_map(
-        |(frontier, schedule, record, window_per_worker, speculation_multiple, inline_below)| RunOptions {
+        |(frontier, schedule, record, window_per_worker, speculation_multiple, inline)| RunOptions {
             frontier,
             schedule,
             record,
             speculation_multiple,
-            inline: inline_below.map_or(Inline::Automatic, Inline::Below),
+            inline,
             window_per_worker,
             cancel: None,
         },

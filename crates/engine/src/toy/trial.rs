@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     CommitHook, Decision, Delta, Effects, Engine, Finished, Handle, Memory, Program, RunError, RunOptions, TxIndex,
-    View, serial, sync::Arc,
+    serial, sync::Arc,
 };
 
 /// A list, the state before it, and what the hook does about it.
@@ -288,11 +288,4 @@ impl State for Plain<'_> {
     fn write(&mut self, key: Key, _: Option<Handle>, change: Change) {
         self.own.push((key, change));
     }
-}
-
-/// What a view after the last transaction, or at the one that ended the run, reads of every key.
-pub(crate) fn read_back(memory: &Arc<Memory<Toy>>) -> BTreeMap<Key, Value> {
-    let mut view = View::committed(Arc::clone(memory), memory.frontier());
-    let value = |key| Some((key, view.read(&key).ok()?));
-    Key::all().filter_map(value).collect()
 }
