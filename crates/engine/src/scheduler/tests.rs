@@ -186,6 +186,35 @@ fn what_the_budget_does_not_cover_is_left_to_the_frontier() {
 }
 
 #[test]
+fn what_is_not_worth_another_worker_is_left_to_the_frontier() {
+    let mut plan = plan(4, 4);
+    plan.weights[1].1 = false;
+    let mut scheduler = Scheduler::new(plan);
+    let tasks = std::array::from_fn(|_| scheduler.next());
+    assert_eq!(tasks, [commit(0), execute(2), execute(3), None]);
+    scheduler.report(committed(0), &[]);
+    assert_eq!(scheduler.next(), commit(1));
+}
+
+#[test]
+fn speculation_that_fails_stops_and_wakes_nobody() {
+    let mut scheduler = Scheduler::new(plan(1_000, 2));
+    let failed = |index| Report::Committed { index: TxIndex(index), speculated: false, wasted: true, cost: 1 };
+    let (mut woken, mut executed) = (0, 0);
+    for index in 0..1_000 {
+        assert!(matches!(scheduler.next(), Some(Task::Commit { .. })));
+        // The other worker looks for work as long as it is told that there is some.
+        if scheduler.has_work() {
+            woken += 1;
+            executed += u32::from(scheduler.next().is_some());
+        }
+        scheduler.report(failed(index), &[]);
+    }
+    assert!(executed < 50, "{executed} of 1000 were speculated on though none held");
+    assert!(woken <= executed + 10, "{woken} wake-ups for {executed} tasks");
+}
+
+#[test]
 fn hook_is_asked_once_where_the_frontier_runs_as_an_incarnation() {
     let mut scheduler = Scheduler::new(Plan { frontier: Frontier::Never, ..plan(1, 1) });
     assert_eq!(scheduler.next(), commit(0));
@@ -239,7 +268,7 @@ fn plans() -> impl Strategy<Value = Plan> {
                 lane.filter(|_| index > 0).map(|lane| lane.index(index) as u32)
             };
             Plan {
-                weights: (0..lanes.len() as u64).map(|index| (1 + index % 3, true)).collect(),
+                weights: (0..lanes.len() as u64).map(|index| (1 + index % 3, index % 5 != 4)).collect(),
                 after: lanes.iter().enumerate().map(after).collect(),
                 workers,
                 window_per_worker,
