@@ -26,11 +26,7 @@ pub(crate) fn compare(criterion: &mut Criterion, subject: &Subject) {
     let mut group = criterion.benchmark_group(name);
     group.sample_size(20);
     group.bench_function("sequential", |bencher| {
-        bencher.iter_batched(
-            || prepared.start(),
-            |run| run.execute().expect("a valid block"),
-            BatchSize::PerIteration,
-        );
+        bencher.iter_batched(|| prepared.start(), |run| run.execute().expect("a valid block"), BatchSize::PerIteration);
     });
     let options = ExecutorOptions::default();
     for threads in thread_counts() {

@@ -17,18 +17,16 @@ mod hook;
 use std::sync::Arc;
 
 use ropewalk_engine::{
-    CancelToken, Engine, Frontier, Inline, Memory, NoProbe, Position as EnginePosition, Probe, RunError, RunOptions, Schedule,
-    Stats,
+    CancelToken, Engine, Frontier, Inline, Memory, NoProbe, Position as EnginePosition, Probe, RunError, RunOptions,
+    Schedule, Stats,
 };
-use ropewalk_evm::{
-    CodeCache, EvmFactory, EvmProgram, EvmSettings, ReaderBase, Transaction, TransactionInspector,
-};
+use ropewalk_evm::{CodeCache, EvmFactory, EvmProgram, EvmSettings, ReaderBase, Transaction, TransactionInspector};
 use ropewalk_state::{StateError, StateReader};
 
 use self::{committed::Committed, extract::committed_changes, hook::Receipts};
 use crate::{
-    BlockError, BlockOutcome, BlockTransaction, BrokenInvariant, ChainSpec, InvalidTransactions, Position, RecoveredBlock,
-    RequestContracts, positions,
+    BlockError, BlockOutcome, BlockTransaction, BrokenInvariant, ChainSpec, InvalidTransactions, Position,
+    RecoveredBlock, RequestContracts, positions,
 };
 
 /// What an executor is asked for, and how it goes about it.
@@ -151,8 +149,10 @@ impl BlockExecutor {
         let mut hook = Receipts::new(&chain, block, &env, self.options.invalid);
         let factory = EvmFactory::new(env, parent, Arc::clone(&self.options.codes), self.options.evm.clone());
 
-        let mut before = Committed::new(&memory, &factory, EnginePosition(0), Position::PreBlock);
-        positions::pre_block(&chain, block, &mut before)?;
+        // Its EVM is given up here, so that the engine's worker on this thread takes it over.
+        let before = &mut Committed::new(&memory, &factory, EnginePosition(0), Position::PreBlock);
+        positions::pre_block(&chain, block, before)?;
+        before.give_up_evm();
 
         let prepared = |transaction: &BlockTransaction| Transaction::new(Arc::clone(&transaction.env), spec);
         let transactions: Vec<_> = block.transactions.iter().map(prepared).collect();
@@ -161,9 +161,8 @@ impl BlockExecutor {
         let Receipts { receipts, skipped, inspectors, gas, .. } = hook.finish()?;
 
         let last = EnginePosition(transactions.len() as u32 + 1);
-        let mut after = before.moved_to(last, Position::PostBlock);
-        let requests =
-            positions::post_block(&chain, block, &receipts, self.options.request_contracts, &mut after)?;
+        let mut after = Committed::new(&memory, &factory, last, Position::PostBlock);
+        let requests = positions::post_block(&chain, block, &receipts, self.options.request_contracts, &mut after)?;
         let changes = committed_changes(&memory)?;
         let stats = finished.stats;
         record_metrics(&stats);
@@ -190,9 +189,7 @@ impl BlockExecutor {
 /// An engine's error in the words of blocks.
 fn engine_error(error: RunError<StateError>) -> BlockError {
     match error {
-        RunError::Fault { index, source } => {
-            BlockError::State { position: Position::Transaction(index.at()), source }
-        }
+        RunError::Fault { index, source } => BlockError::State { position: Position::Transaction(index.at()), source },
         RunError::Panicked { index, message } => {
             BrokenInvariant::Panic { position: Position::Transaction(index.at()), message }.into()
         }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    CancelToken, Engine, Frontier, RunError, RunOptions, Schedule, TxIndex,
+    CancelToken, Engine, Frontier, Inline, RunError, RunOptions, Schedule, TxIndex,
     sync::Arc,
     toy::{
         Clerk, Key, Ledger, Op, Outcome, Rule, Transaction, Trial, lists,
@@ -37,10 +37,12 @@ fn explore(schedules: usize, body: impl Fn() + Clone + Send + Sync + 'static) {
     shuttle::check_pct(body, schedules, 3);
 }
 
+/// However little a list is worth, all threads are to take part.
 fn modes() -> [RunOptions; 3] {
-    let never = RunOptions { frontier: Frontier::Never, ..RunOptions::default() };
-    let adversarial = RunOptions { schedule: Schedule::Adversarial { seed: 7 }, ..RunOptions::default() };
-    [RunOptions::default(), never, adversarial]
+    let eager = RunOptions { inline: Inline::Below(0), ..RunOptions::default() };
+    let never = RunOptions { frontier: Frontier::Never, ..eager.clone() };
+    let adversarial = RunOptions { schedule: Schedule::Adversarial { seed: 7 }, ..eager.clone() };
+    [eager, never, adversarial]
 }
 
 /// Whatever the schedule, the outcome is that of the plain loop.

@@ -54,6 +54,9 @@ impl Engine {
     /// The same on shuttle's threads.
     #[cfg(feature = "shuttle")]
     pub(crate) fn scatter(&self, workers: usize, work: impl Fn(usize) + Sync) {
+        if self.pool.is_none() || workers == 1 {
+            return work(0);
+        }
         let work = &work;
         shuttle::thread::scope(|scope| {
             (1..workers).for_each(|number| drop(scope.spawn(move || work(number))));

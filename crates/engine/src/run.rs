@@ -14,8 +14,8 @@ use std::{
 };
 
 use crate::{
-    CommitHook, Decision, Engine, Event, Frontier, Inline, Memory, NoProbe, Position, Probe, Program, RunError, RunOptions,
-    Schedule, Stats, TxIndex, WorkerFactory,
+    CommitHook, Decision, Engine, Event, Frontier, Inline, Memory, NoProbe, Position, Probe, Program, RunError,
+    RunOptions, Schedule, Stats, TxIndex, WorkerFactory,
     memory::{Read, Write},
     scheduler::{Plan, Scheduler, Task},
     sync::{Arc, Condvar, Mutex, Padded, panicking},

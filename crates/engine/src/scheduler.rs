@@ -301,7 +301,7 @@ impl Scheduler {
         let end = self.window_end();
         let again = self.ready.peek().is_some_and(|Reverse(index)| *index < end) || !self.recheck.is_empty();
         // A window that opens by one transaction at a time is not worth a wake-up each.
-        let fresh = end.saturating_sub(self.cursor);
+        let fresh = end.saturating_sub(self.cursor.max(self.window_start()));
         frontier_waits || again || fresh > 0 && (fresh >= self.window.size / 4 || end == self.count())
     }
 

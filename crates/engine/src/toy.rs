@@ -21,7 +21,7 @@ pub(crate) mod trial;
 mod tests;
 
 pub(crate) use machine::{Op, Output, Transaction};
-pub(crate) use trial::{Clerk, Entry, Ledger, Outcome, Rule, Trial};
+pub(crate) use trial::{Clerk, Ledger, Outcome, Rule, Trial};
 
 /// The program.
 #[derive(Debug)]

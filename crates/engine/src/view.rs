@@ -218,7 +218,6 @@ impl<P: Program> View<P> {
         self.writes.push(Write { cell: handle.cell, delta });
     }
 
-
     /// Ends an attempt that nobody needs, or whose turn has come and that is wrong already.
     fn keep_up(&mut self) -> Result<(), Interrupt<P::Fault>> {
         if self.memory().is_stopped() {

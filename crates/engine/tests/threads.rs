@@ -15,8 +15,9 @@ use std::{
 };
 
 use ropewalk_engine::{
-    Base, CancelToken, CommitHook, Decision, Delta, Effects, Engine, Event, Fields, Frontier, Inline, Interrupt, Memory,
-    Observation, Position, Probe, Program, RunError, RunOptions, Schedule, TxIndex, View, Worker, WorkerFactory,
+    Base, CancelToken, CommitHook, Decision, Delta, Effects, Engine, Event, Fields, Frontier, Inline, Interrupt,
+    Memory, Observation, Position, Probe, Program, RunError, RunOptions, Schedule, TxIndex, View, Worker,
+    WorkerFactory,
 };
 
 /// Transactions are closures over numbered counters.

@@ -65,14 +65,7 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    fn new(
-        handle: Handle,
-        exists: bool,
-        balance: U256,
-        nonce: u64,
-        code_hash: B256,
-        code: Option<Bytecode>,
-    ) -> Self {
+    fn new(handle: Handle, exists: bool, balance: U256, nonce: u64, code_hash: B256, code: Option<Bytecode>) -> Self {
         let (observation, peak) = (AccountObservation::NONE, U256::ZERO);
         Self { handle, exists, balance, nonce, code_hash, code, observation, peak }
     }
@@ -143,12 +136,18 @@ impl Loaded {
     }
 }
 
+/// What a block's transactions read besides the state that they change.
+struct Source {
+    reader: Arc<dyn StateReader>,
+    codes: Arc<CodeCache>,
+}
+
 /// revm's database for one worker.
 pub struct StateHandle {
     /// There only while an attempt runs.
     view: Option<View<EvmProgram>>,
-    reader: Arc<dyn StateReader>,
-    codes: Arc<CodeCache>,
+    /// Where code and block hashes come from; there while the worker has a block.
+    source: Option<Source>,
     /// Whether observations are kept. On committed state nobody asks for them, and notes are not worth their cost.
     recording: bool,
     /// The accounts that were loaded; where nothing is recorded, those that were touched, once the transaction is over.
@@ -160,16 +159,32 @@ pub struct StateHandle {
 }
 
 impl StateHandle {
-    pub(crate) fn new(reader: Arc<dyn StateReader>, codes: Arc<CodeCache>) -> Self {
+    /// A handle without a block.
+    pub(crate) fn new() -> Self {
         Self {
             view: None,
-            reader,
-            codes,
+            source: None,
             recording: false,
             loaded: Vec::new(),
             by_address: HashMap::default(),
             interrupt: None,
         }
+    }
+
+    /// Takes a block's code and block hashes.
+    pub(crate) fn attach(&mut self, reader: Arc<dyn StateReader>, codes: Arc<CodeCache>) {
+        self.source = Some(Source { reader, codes });
+    }
+
+    /// Gives up all that is of a block.
+    pub(crate) fn let_go(&mut self) {
+        (self.view, self.source, self.interrupt) = (None, None, None);
+        self.loaded.clear();
+        self.by_address.clear();
+    }
+
+    fn source(&self) -> &Source {
+        self.source.as_ref().expect("transactions run only while the worker has a block")
     }
 
     /// Takes the view for an attempt.
@@ -283,9 +298,14 @@ impl StateHandle {
         let code = match code {
             _ if code_hash == KECCAK256_EMPTY => Some(Bytecode::default()),
             Some(code) => Some(code),
-            None => self.codes.get(&code_hash),
+            None => self.source().codes.get(&code_hash),
         };
         AccountInfo { balance, nonce, code_hash, code, ..AccountInfo::default() }
+    }
+
+    fn load_code(&self, hash: &B256) -> Result<Bytecode, Interrupt<StateError>> {
+        let Source { reader, codes } = self.source();
+        codes.get_or_load(hash, &**reader).map_err(Interrupt::Fault)
     }
 
     fn load(&mut self, address: Address) -> Result<(Handle, AccountValue), Interrupt<StateError>> {
@@ -317,7 +337,7 @@ impl Database for StateHandle {
         if hash == KECCAK256_EMPTY {
             return Ok(Bytecode::default());
         }
-        self.uninterrupted(|handle| handle.codes.get_or_load(&hash, &*handle.reader).map_err(Interrupt::Fault))
+        self.uninterrupted(|handle| handle.load_code(&hash))
     }
 
     fn storage(&mut self, address: Address, slot: U256) -> Result<U256, HandleError> {
@@ -328,7 +348,7 @@ impl Database for StateHandle {
     }
 
     fn block_hash(&mut self, number: u64) -> Result<B256, HandleError> {
-        self.uninterrupted(|handle| handle.reader.block_hash(number).map_err(Interrupt::Fault))
+        self.uninterrupted(|handle| handle.source().reader.block_hash(number).map_err(Interrupt::Fault))
     }
 }
 

@@ -29,6 +29,7 @@ mod handler;
 mod instructions;
 mod machine;
 mod program;
+mod spare;
 mod transfer;
 mod translate;
 mod worker;

@@ -107,7 +107,7 @@ fn expected_effort(env: &TxEnv, spec: SpecId) -> u64 {
     }
     let gas_per_ns = match spec {
         _ if spec.is_enabled_in(SpecId::BERLIN) => 10,
-        _ if spec.is_enabled_in(SpecId::TANGERINE) => 24,
+        _ if spec.is_enabled_in(SpecId::TANGERINE) => 32,
         _ => 64,
     };
     env.gas_limit / gas_per_ns

@@ -19,7 +19,8 @@ use ropewalk_engine::{Handle, Interrupt, View};
 use ropewalk_state::StateError;
 
 use crate::{
-    AccountDelta, AccountObservation, BalanceRange, BalanceStep, EvmDelta, EvmKey, EvmObservation, EvmProgram, EvmValue,
+    AccountDelta, AccountObservation, BalanceRange, BalanceStep, EvmDelta, EvmKey, EvmObservation, EvmProgram,
+    EvmValue,
     handler::ObservingHandler,
     machine::{EvmContext, Machine},
 };

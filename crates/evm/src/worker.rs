@@ -1,4 +1,4 @@
-//! One worker: an EVM that is built once per thread and reused for every attempt.
+//! One worker: an EVM that is built once per thread and reused for every attempt, and by the next block's worker.
 
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ use crate::{
     handler::{MachineError, ObservingHandler},
     instructions::observing_instructions,
     machine::Machine,
+    spare,
     transfer::{is_plain_under, transfer},
     translate::{touched_and_empty, write_journal},
 };
@@ -68,8 +69,9 @@ impl WorkerFactory<EvmProgram> for EvmFactory {
 
     fn build(&self) -> EvmWorker {
         let Self { env, reader, codes, settings } = self;
-        let handle = StateHandle::new(Arc::clone(reader), Arc::clone(codes));
-        EvmWorker::new(env.cfg_env.clone(), env.block_env.clone(), handle, settings.clone())
+        let mut worker = EvmWorker::new(env, settings);
+        worker.database().attach(Arc::clone(reader), Arc::clone(codes));
+        worker
     }
 }
 
@@ -81,36 +83,41 @@ impl std::fmt::Debug for EvmFactory {
 
 /// Runs transactions, one attempt at a time.
 pub struct EvmWorker {
-    machine: Machine,
+    /// `None` once the worker is given up.
+    machine: Option<Box<Machine>>,
     handler: ObservingHandler,
-    /// Whether plain payments are made without revm: nobody watches, and no rule is custom.
+    /// Whether the rules are a fork's own and nobody watches.
+    is_plain: bool,
+    /// Whether plain payments are made without revm.
     pays_directly: bool,
+    /// Whether an attempt is under way. Still set when the worker is given up, it was ended by a panic.
+    in_attempt: bool,
     inspectors: Option<Arc<dyn InspectorFactory>>,
 }
 
 impl EvmWorker {
-    fn new(cfg: CfgEnv, block: BlockEnv, handle: StateHandle, settings: EvmSettings) -> Self {
-        let spec = cfg.spec;
-        let mut precompiles = PrecompilesMap::from_static(Precompiles::new(PrecompileSpecId::from_spec_id(spec)));
-        if let Some(customizer) = &settings.precompiles {
-            customizer.customize(spec, &mut precompiles);
+    fn new(env: &EvmEnv, settings: &EvmSettings) -> Self {
+        let spec = env.cfg_env.spec;
+        let is_plain = settings.inspectors.is_none() && settings.precompiles.is_none();
+        let left = if is_plain { spare::take(&env.cfg_env) } else { None };
+        let mut machine = left.unwrap_or_else(|| Box::new(machine(&env.cfg_env, settings)));
+        machine.inner.ctx.block = env.block_env.clone();
+        Self {
+            machine: Some(machine),
+            handler: ObservingHandler,
+            is_plain,
+            pays_directly: is_plain && is_plain_under(spec),
+            in_attempt: false,
+            inspectors: settings.inspectors.clone(),
         }
-        let context: Context<BlockEnv, TxEnv, CfgEnv, StateHandle> = Context::new(handle, spec);
-        let context = context.with_tx(Arc::new(TxEnv::default())).with_block(block).with_cfg(cfg);
-        let inner = revm::context::Evm {
-            ctx: context,
-            inspector: Box::new(NoOpInspector) as Box<dyn TransactionInspector>,
-            instruction: observing_instructions(spec),
-            precompiles,
-            frame_stack: FrameStack::new_prealloc(8),
-        };
-        let machine = Machine { inner, custom_precompiles: settings.precompiles.is_some() };
-        let pays_directly = is_plain_under(spec) && settings.inspectors.is_none() && settings.precompiles.is_none();
-        Self { machine, handler: ObservingHandler, pays_directly, inspectors: settings.inspectors }
+    }
+
+    fn machine(&mut self) -> &mut Machine {
+        self.machine.as_mut().expect("a worker that is given up runs nothing")
     }
 
     fn database(&mut self) -> &mut StateHandle {
-        &mut self.machine.inner.ctx.journaled_state.database
+        &mut self.machine().inner.ctx.journaled_state.database
     }
 
     /// Runs a call of `SYSTEM_ADDRESS` to a contract, with 30 M gas and nothing to pay, and leaves its writes in `view`
@@ -141,12 +148,15 @@ impl EvmWorker {
         view: &mut View<EvmProgram>,
         run: impl FnOnce(&mut ObservingHandler, &mut Machine) -> Result<ExecutionResult<HaltReason>, MachineError>,
     ) -> Result<Result<ExecutionResult<HaltReason>, ExecutionFailure>, Interrupt<StateError>> {
-        self.database().begin(view.take());
-        self.machine.inner.ctx.tx = env;
+        self.in_attempt = true;
+        let Self { machine, handler, .. } = self;
+        let machine = machine.as_mut().expect("a worker that is given up runs nothing");
+        machine.inner.ctx.journaled_state.database.begin(view.take());
+        machine.inner.ctx.tx = env;
         // An interrupted attempt can end by one error while another is still noted here.
-        self.machine.inner.ctx.error = Ok(());
-        let ran = run(&mut self.handler, &mut self.machine);
-        let context = self.machine.ctx();
+        machine.inner.ctx.error = Ok(());
+        let ran = run(handler, machine);
+        let context = machine.ctx();
         let spec = context.cfg.spec;
         let present = touched_and_empty(&context.journaled_state.inner.state, spec);
         // Whatever happened: revm's warm sets, logs and accounts must not reach the next attempt.
@@ -161,6 +171,7 @@ impl EvmWorker {
         }
         let interrupt;
         (*view, interrupt) = handle.finish();
+        self.in_attempt = false;
         if let Some(interrupt) = interrupt {
             return Err(interrupt);
         }
@@ -183,12 +194,10 @@ impl Worker<EvmProgram> for EvmWorker {
     ) -> Result<TxOutput, Interrupt<StateError>> {
         let env = Arc::clone(transaction.env());
         if self.pays_directly {
-            self.machine.inner.ctx.tx = Arc::clone(&env);
-            match transfer(&mut self.machine, &self.handler, view) {
-                Ok(Some(result)) => return Ok(TxOutput { result: Ok(result), bloom: Bloom::ZERO, inspector: None }),
-                // revm comes to what cannot be read in its own order: of several faults the first is the block's.
-                Ok(None) | Err(Interrupt::Fault(_)) => {}
-                Err(interrupt) => return Err(interrupt),
+            self.machine().inner.ctx.tx = Arc::clone(&env);
+            let handler = self.handler;
+            if let Some(result) = transfer(self.machine(), &handler, view)? {
+                return Ok(TxOutput { result: Ok(result), bloom: Bloom::ZERO, inspector: None });
             }
         }
         let Some(inspectors) = &self.inspectors else {
@@ -196,15 +205,43 @@ impl Worker<EvmProgram> for EvmWorker {
             return Ok(TxOutput { bloom: bloom_of(&result), result, inspector: None });
         };
         let index = TxIndex(view.position().0 - 1);
-        self.machine.inner.inspector = inspectors.inspector(index, view.incarnation());
+        let inspector = inspectors.inspector(index, view.incarnation());
+        self.machine().inner.inspector = inspector;
         let result = self.attempt(env, view, |handler, machine| {
             let ran = handler.inspect_run(machine);
             // What an inspector is shown comes out with the result, so all of it must be right.
             machine.inner.ctx.journaled_state.database.observe_everything();
             ran
         })?;
-        let inspector = std::mem::replace(&mut self.machine.inner.inspector, Box::new(NoOpInspector));
+        let inspector = std::mem::replace(&mut self.machine().inner.inspector, Box::new(NoOpInspector));
         Ok(TxOutput { bloom: bloom_of(&result), result, inspector: Some(inspector) })
+    }
+}
+
+/// Builds an EVM for the rules of `cfg`.
+fn machine(cfg: &CfgEnv, settings: &EvmSettings) -> Machine {
+    let spec = cfg.spec;
+    let mut precompiles = PrecompilesMap::from_static(Precompiles::new(PrecompileSpecId::from_spec_id(spec)));
+    if let Some(customizer) = &settings.precompiles {
+        customizer.customize(spec, &mut precompiles);
+    }
+    let context: Context<BlockEnv, TxEnv, CfgEnv, StateHandle> = Context::new(StateHandle::new(), spec);
+    let context = context.with_tx(Arc::new(TxEnv::default())).with_cfg(cfg.clone());
+    let inner = revm::context::Evm {
+        ctx: context,
+        inspector: Box::new(NoOpInspector) as Box<dyn TransactionInspector>,
+        instruction: observing_instructions(spec),
+        precompiles,
+        frame_stack: FrameStack::new_prealloc(8),
+    };
+    Machine { inner, custom_precompiles: settings.precompiles.is_some() }
+}
+
+impl Drop for EvmWorker {
+    fn drop(&mut self) {
+        if let Some(machine) = self.machine.take().filter(|_| self.is_plain && !self.in_attempt) {
+            spare::leave(machine);
+        }
     }
 }
 

@@ -14,7 +14,6 @@ use crate::{BlockError, BrokenInvariant, Position, system_call::CommittedState};
 
 /// Committed state at one position, with the means to change it.
 pub(super) struct Committed<'a> {
-    memory: &'a Arc<Memory<EvmProgram>>,
     factory: &'a EvmFactory,
     /// Built for the first system call: most blocks of old forks have none.
     worker: Option<EvmWorker>,
@@ -24,17 +23,17 @@ pub(super) struct Committed<'a> {
 
 impl<'a> Committed<'a> {
     pub(super) fn new(
-        memory: &'a Arc<Memory<EvmProgram>>,
+        memory: &Arc<Memory<EvmProgram>>,
         factory: &'a EvmFactory,
         at: EnginePosition,
         position: Position,
     ) -> Self {
-        Self { memory, factory, worker: None, view: View::committed(Arc::clone(memory), at), position }
+        Self { factory, worker: None, view: View::committed(Arc::clone(memory), at), position }
     }
 
-    /// The same EVM at a later position.
-    pub(super) fn moved_to(self, at: EnginePosition, position: Position) -> Self {
-        Self { worker: self.worker, ..Self::new(self.memory, self.factory, at, position) }
+    /// Leaves the EVM to whoever needs one next on this thread.
+    pub(super) fn give_up_evm(&mut self) {
+        self.worker = None;
     }
 
     fn account(&mut self, address: Address) -> Result<AccountValue, BlockError> {

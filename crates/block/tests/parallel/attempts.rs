@@ -32,7 +32,8 @@ fn everybody_calls(contract: Address) -> Vec<Tx> {
 
 #[test]
 fn transient_storage_begins_empty_in_every_attempt() {
-    let code = Code::new().push(5).op(op::TLOAD).log_top().push(7).push(5).op(op::TSTORE).push(5).op(op::TLOAD).log_top();
+    let code =
+        Code::new().push(5).op(op::TLOAD).log_top().push(7).push(5).op(op::TSTORE).push(5).op(op::TLOAD).log_top();
     for fork in Fork::Cancun.onwards() {
         let world = World::new().contract(FIRST, &contended(code.clone()));
         let checked = check(fork, &world, &everybody_calls(FIRST)).somebody_conflicts();
@@ -87,7 +88,8 @@ fn original_values_are_those_before_the_transaction() {
 fn logs_and_cumulative_gas_are_in_block_order() {
     let code = Code::new().increment(1).sload(1).log_top().log(1000).call(CallKind::Call, SECOND, 0).op(op::POP);
     for fork in Fork::ALL {
-        let world = World::new().contract(FIRST, &code).contract(SECOND, &Code::new().increment(2).sload(2).log_top().fail());
+        let world =
+            World::new().contract(FIRST, &code).contract(SECOND, &Code::new().increment(2).sload(2).log_top().fail());
         let checked = check(fork, &world, &everybody_calls(FIRST)).somebody_conflicts();
         let expected: Vec<_> = (1..=8).flat_map(|count| [count, 1000]).map(U256::from).collect();
         let failing = if fork < Fork::Tangerine { Vec::new() } else { expected };
@@ -113,7 +115,8 @@ fn a_failed_transaction_leaves_fee_and_nonce_and_nothing_else() {
 
 #[test]
 fn a_reverted_transaction_gives_its_gas_back_and_what_it_read_counts() {
-    let code = Code::new().on_input(1, Code::new().sstore(1, 1).op(op::STOP)).log(1).sload(1).when(Code::new().revert());
+    let code =
+        Code::new().on_input(1, Code::new().sstore(1, 1).op(op::STOP)).log(1).sload(1).when(Code::new().revert());
     for fork in Fork::Byzantium.onwards() {
         let world = World::new().contract(FIRST, &code);
         let checked = check(fork, &world, &[call(ALICE, FIRST).input([1]), call(BOB, FIRST)]).somebody_conflicts();
@@ -228,9 +231,11 @@ fn every_type_of_transaction_gets_its_receipt() {
 
 #[test]
 fn faults_that_need_no_state_are_found_in_their_place() {
-    let cheap = |fork| if fork >= Fork::London { pay(BOB, NOBODY, 1).price(6) } else { pay(BOB, NOBODY, 1).gas(20_999) };
+    let cheap =
+        |fork| if fork >= Fork::London { pay(BOB, NOBODY, 1).price(6) } else { pay(BOB, NOBODY, 1).gas(20_999) };
     for fork in Fork::ALL {
-        let (index, _) = check_invalid(fork, &World::new(), &[pay(ALICE, NOBODY, 1), cheap(fork), pay(ALICE, NOBODY, 1)]);
+        let (index, _) =
+            check_invalid(fork, &World::new(), &[pay(ALICE, NOBODY, 1), cheap(fork), pay(ALICE, NOBODY, 1)]);
         assert_eq!(index, 1);
     }
     let greedy = pay(BOB, NOBODY, 1).price(10).tip(11);
@@ -254,7 +259,16 @@ fn deep_recursion_ends_as_it_does_in_order() {
 
 #[test]
 fn memory_is_zero_at_the_start_of_every_call() {
-    let code = Code::new().push(4096).op(op::MLOAD).log_top().push(77).push(4096).op(op::MSTORE).push(0).op(op::MLOAD).log_top();
+    let code = Code::new()
+        .push(4096)
+        .op(op::MLOAD)
+        .log_top()
+        .push(77)
+        .push(4096)
+        .op(op::MSTORE)
+        .push(0)
+        .op(op::MLOAD)
+        .log_top();
     for fork in Fork::ALL {
         let world = World::new().contract(FIRST, &contended(code.clone().push(5).push(0).op(op::MSTORE)));
         let checked = check(fork, &world, &everybody_calls(FIRST)).somebody_conflicts();

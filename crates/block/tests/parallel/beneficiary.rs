@@ -44,8 +44,12 @@ fn fees_commute() {
 #[test]
 fn the_beneficiary_spends_the_fees_of_the_transaction_before() {
     for fork in Fork::ALL {
-        let transactions =
-            [pay(ALICE, NOBODY, 1).price(1000), pay(MINER, NOBODY, 2).gas(21_000), pay(BOB, MINER, 5), call(CAROL, MINER)];
+        let transactions = [
+            pay(ALICE, NOBODY, 1).price(1000),
+            pay(MINER, NOBODY, 2).gas(21_000),
+            pay(BOB, MINER, 5),
+            call(CAROL, MINER),
+        ];
         let checked = check(fork, &World::new(), &transactions).somebody_conflicts();
         assert_eq!(checked.balance(NOBODY), U256::from(3));
     }
@@ -95,7 +99,8 @@ fn the_beneficiary_is_a_contract_that_is_called_and_pays() {
     let code = Code::new().increment(0).op(op::ADDRESS).op(op::BALANCE).log_top().pay(NOBODY, 1000);
     for fork in Fork::ALL {
         let world = World::new().contract(MINER, &code);
-        let transactions = [pay(ALICE, NOBODY, 1), call(BOB, MINER), call(CAROL, MINER).value(50), pay(DAVE, NOBODY, 1)];
+        let transactions =
+            [pay(ALICE, NOBODY, 1), call(BOB, MINER), call(CAROL, MINER).value(50), pay(DAVE, NOBODY, 1)];
         let checked = check(fork, &world, &transactions).somebody_conflicts();
         assert_eq!((checked.slot(MINER, 0), checked.balance(NOBODY)), (U256::from(2), U256::from(2002)));
     }

@@ -43,7 +43,8 @@ fn contracts_of_one_factory_get_their_addresses_in_block_order() {
     let factory = Code::new().create(&init(), 0).log_top();
     for fork in Fork::ALL {
         let world = World::new().contract(FIRST, &factory);
-        let checked = check(fork, &world, &[call(ALICE, FIRST), call(BOB, FIRST), call(CAROL, FIRST)]).somebody_conflicts();
+        let checked =
+            check(fork, &world, &[call(ALICE, FIRST), call(BOB, FIRST), call(CAROL, FIRST)]).somebody_conflicts();
         let logged: Vec<_> = (0..3).flat_map(|index| checked.logged(index)).collect();
         assert_eq!(logged, [1, 2, 3].map(|nonce| word(FIRST.create(nonce))));
     }
@@ -99,7 +100,8 @@ fn create_collides_with_a_nonce() {
 fn create_collides_with_code() {
     for fork in Fork::ALL {
         let mut world = World::new().contract(BOB.create(7), &telling());
-        let account = ropewalk_state::StateReader::account(&world.state, &BOB.create(7)).expect("known").expect("there");
+        let account =
+            ropewalk_state::StateReader::account(&world.state, &BOB.create(7)).expect("known").expect("there");
         world.state.insert_account(BOB.create(7), Some(ropewalk_state::Account { nonce: 0, ..account }));
         let checked = check(fork, &world, &[create(BOB, &init()), create(BOB, &init())]);
         assert_eq!(checked.successes(), [false, true]);
@@ -224,7 +226,11 @@ fn contracts_create_contracts_in_their_init_code_and_call_them() {
     }
     // Before EIP-161 contracts begin with nonce 0.
     for fork in Fork::SpuriousDragon.earlier() {
-        check(fork, &World::new(), &[create(BOB, &outer), call(ALICE, BOB.create(7)), call(CAROL, BOB.create(7).create(0))]);
+        check(
+            fork,
+            &World::new(),
+            &[create(BOB, &outer), call(ALICE, BOB.create(7)), call(CAROL, BOB.create(7).create(0))],
+        );
     }
 }
 

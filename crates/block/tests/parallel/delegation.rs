@@ -40,7 +40,10 @@ fn a_delegated_account_runs_its_delegates_code_on_its_own_storage() {
         let transactions =
             [call(BOB, AUTHORITY), delegate(ALICE, AUTHORITY, 0, FIRST), call(BOB, AUTHORITY), call(CAROL, AUTHORITY)];
         let checked = check(fork, &world(), &transactions).somebody_conflicts();
-        assert_eq!([0, 2, 3].map(|index| checked.logged(index)), [words([]), words([1, 1]), words([1, 2])].map(Vec::from));
+        assert_eq!(
+            [0, 2, 3].map(|index| checked.logged(index)),
+            [words([]), words([1, 1]), words([1, 2])].map(Vec::from)
+        );
         assert_eq!((checked.slot(AUTHORITY, 1), checked.slot(FIRST, 1)), (U256::from(2), U256::ZERO));
     }
 }
@@ -71,7 +74,10 @@ fn clearing_a_delegation_leaves_no_code() {
         let transactions =
             [call(BOB, THIRD), delegate(ALICE, AUTHORITY, 3, Address::ZERO), call(CAROL, AUTHORITY), call(BOB, THIRD)];
         let checked = check(fork, &world, &transactions).somebody_conflicts();
-        assert_eq!((checked.logged(0)[0], checked.logged(2), checked.logged(3)[0]), (U256::from(23), vec![], U256::ZERO));
+        assert_eq!(
+            (checked.logged(0)[0], checked.logged(2), checked.logged(3)[0]),
+            (U256::from(23), vec![], U256::ZERO)
+        );
         assert!(!checked.account(AUTHORITY).expect("there").has_code());
     }
 }
@@ -153,8 +159,12 @@ fn a_creation_by_a_delegated_account_moves_its_nonce_as_a_sender() {
 fn a_delegated_account_sends_and_is_paid_like_any_other() {
     for fork in forks() {
         let world = world().delegated(CAROL, 4, FIRST);
-        let transactions =
-            [pay(CAROL, NOBODY, 5), pay(ALICE, CAROL, 6).gas(200_000), pay(CAROL, CAROL, 7).gas(200_000), call(BOB, CAROL)];
+        let transactions = [
+            pay(CAROL, NOBODY, 5),
+            pay(ALICE, CAROL, 6).gas(200_000),
+            pay(CAROL, CAROL, 7).gas(200_000),
+            call(BOB, CAROL),
+        ];
         let checked = check(fork, &world, &transactions);
         assert_eq!(checked.slot(CAROL, 1), U256::from(3));
     }
@@ -208,7 +218,8 @@ fn authorizations_that_do_not_fit_are_passed_over() {
 #[test]
 fn an_authorization_fits_because_a_lower_transaction_has_moved_the_nonce() {
     for fork in forks() {
-        let transactions = [pay(BOB, NOBODY, 1), delegate(ALICE, BOB, 8, FIRST), call(CAROL, BOB), pay(BOB, NOBODY, 1).nonce(9)];
+        let transactions =
+            [pay(BOB, NOBODY, 1), delegate(ALICE, BOB, 8, FIRST), call(CAROL, BOB), pay(BOB, NOBODY, 1).nonce(9)];
         let checked = check(fork, &world(), &transactions).somebody_conflicts();
         assert_eq!(checked.logged(2), words([1, 1]));
     }

@@ -99,7 +99,8 @@ fn a_contract_is_laid_and_destroyed_again_and_again() {
 #[test]
 fn a_contract_ends_a_block_laid_again_after_several_deaths() {
     for fork in Fork::Petersburg.onwards() {
-        let transactions = [die(ALICE), lay(BOB), die(CAROL), lay(DAVE), tell(ALICE, command::COUNT), die(BOB), lay(CAROL)];
+        let transactions =
+            [die(ALICE), lay(BOB), die(CAROL), lay(DAVE), tell(ALICE, command::COUNT), die(BOB), lay(CAROL)];
         check(fork, &hatched(), &transactions);
         check(fork, &nest(), &transactions);
     }
@@ -137,7 +138,8 @@ fn a_payment_to_a_destroyed_contract_makes_a_plain_account() {
 
 #[test]
 fn a_payment_before_and_after_the_destruction_goes_to_the_heir_and_to_the_address() {
-    let transactions = [pay(ALICE, bird(), 4), die(BOB), pay(CAROL, bird(), 5), lay(ALICE), die(BOB), pay(CAROL, bird(), 1)];
+    let transactions =
+        [pay(ALICE, bird(), 4), die(BOB), pay(CAROL, bird(), 5), lay(ALICE), die(BOB), pay(CAROL, bird(), 1)];
     for fork in Fork::Petersburg.onwards() {
         check(fork, &hatched(), &transactions);
         check(fork, &nest(), &transactions);
@@ -180,10 +182,26 @@ fn a_metamorphic_contract_runs_the_code_it_was_last_laid_with() {
     let (mask, other) = (Address::repeat_byte(0x71), Address::repeat_byte(0x72));
     // Init code that asks its creator what to become.
     let init = Code::new()
-        .push(32).push(0).push(0).push(0).push(0).op(op::CALLER).push(50_000).op(op::CALL).op(op::POP)
-        .push(0).op(op::MLOAD).op(op::EXTCODESIZE)
-        .op(op::DUP1).push(0).push(0).push(0).op(op::MLOAD).op(op::EXTCODECOPY)
-        .push(0).op(op::RETURN);
+        .push(32)
+        .push(0)
+        .push(0)
+        .push(0)
+        .push(0)
+        .op(op::CALLER)
+        .push(50_000)
+        .op(op::CALL)
+        .op(op::POP)
+        .push(0)
+        .op(op::MLOAD)
+        .op(op::EXTCODESIZE)
+        .op(op::DUP1)
+        .push(0)
+        .push(0)
+        .push(0)
+        .op(op::MLOAD)
+        .op(op::EXTCODECOPY)
+        .push(0)
+        .op(op::RETURN);
     let changing = create2_address(THIRD, SALT, &init);
     let answer = Code::new().sload(0).push(0).op(op::MSTORE).push(32).push(0).op(op::RETURN);
     let lay = Code::new().op(op::CALLDATASIZE).op(op::ISZERO).when(answer).push(0).op(op::CALLDATALOAD).store(0);

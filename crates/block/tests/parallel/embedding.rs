@@ -76,7 +76,8 @@ fn a_precompile_sees_balances_as_the_transactions_before_left_them() {
         word(balance)
     };
     let world = World::new().contract(FIRST, &asking());
-    let transactions = [call(ALICE, FIRST), pay(BOB, NOBODY, 5), call(CAROL, FIRST), pay(DAVE, NOBODY, 6), call(ALICE, FIRST)];
+    let transactions =
+        [call(ALICE, FIRST), pay(BOB, NOBODY, 5), call(CAROL, FIRST), pay(DAVE, NOBODY, 6), call(ALICE, FIRST)];
     let checked = with_precompile(Case::new(Fork::Prague, &world, &transactions), look).check_without_oracle();
     let checked = checked.somebody_conflicts();
     assert_eq!([0, 2, 4].map(|index| checked.logged(index)), [[1, 0], [1, 5], [1, 11]].map(numbers));
@@ -92,7 +93,8 @@ fn a_precompile_that_asks_the_database_itself_gets_the_same_answer_each_time() {
         word(journal + database.balance + U256::from(code.len()))
     };
     let world = World::new().contract(FIRST, &asking().pay(NOBODY, 0));
-    let transactions = [call(ALICE, FIRST), pay(BOB, NOBODY, 5), call(CAROL, FIRST), pay(DAVE, NOBODY, 6), call(ALICE, FIRST)];
+    let transactions =
+        [call(ALICE, FIRST), pay(BOB, NOBODY, 5), call(CAROL, FIRST), pay(DAVE, NOBODY, 6), call(ALICE, FIRST)];
     let checked = with_precompile(Case::new(Fork::Prague, &world, &transactions), look).check_without_oracle();
     assert_eq!([0, 2, 4].map(|index| checked.logged(index)), [[1, 0], [1, 10], [1, 22]].map(numbers));
     assert_eq!(checked.balance(NOBODY), U256::from(11));
@@ -107,7 +109,8 @@ fn a_precompile_moves_balances_and_slots() {
         internals.sstore(THIRD, U256::from(1), count).map_err(unreadable)?;
         word(count)
     };
-    let world = World::new().contract(FIRST, &asking()).contract(SECOND, &Code::new().log(1)).contract(THIRD, &Code::new());
+    let world =
+        World::new().contract(FIRST, &asking()).contract(SECOND, &Code::new().log(1)).contract(THIRD, &Code::new());
     let world = world.account(SECOND, 0, 7);
     let transactions = [call(ALICE, FIRST), call(BOB, FIRST), call(CAROL, FIRST), pay(DAVE, SECOND, 10)];
     let checked = with_precompile(Case::new(Fork::Prague, &world, &transactions), act).check_without_oracle();
@@ -299,7 +302,9 @@ fn a_cancelled_execution_ends_at_the_next_transaction() {
             let ended = executor.execute_probed(&block, case.reader(), &CancelAfter(token, after));
             match ended.expect_err("a cancelled run") {
                 // Whoever holds the commit role may go on to the next commit before it looks.
-                BlockError::Cancelled { before } => assert!((after + 1..after + 4).contains(&before), "{way:?} {before}"),
+                BlockError::Cancelled { before } => {
+                    assert!((after + 1..after + 4).contains(&before), "{way:?} {before}")
+                }
                 other => panic!("{way:?}: {other:?}"),
             }
         }

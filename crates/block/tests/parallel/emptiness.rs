@@ -183,7 +183,8 @@ fn a_failed_call_of_a_new_account_leaves_no_account() {
 
 #[test]
 fn before_eip161_the_price_of_a_call_hangs_on_existence_even_without_value() {
-    let world = World::new().contract(FIRST, &Code::new().pay(NOBODY, 0)).contract(SECOND, &Code::new().destroy(NOBODY));
+    let world =
+        World::new().contract(FIRST, &Code::new().pay(NOBODY, 0)).contract(SECOND, &Code::new().destroy(NOBODY));
     for fork in Fork::SpuriousDragon.earlier() {
         let checked = check(fork, &world, &[call(ALICE, FIRST), call(BOB, FIRST), call(CAROL, SECOND)]);
         assert_eq!(checked.gas_used(0) - checked.gas_used(1), 25_000, "{fork:?}");

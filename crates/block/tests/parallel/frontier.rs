@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use alloy_primitives::U256;
-use ropewalk_block::{Frontier, Schedule, TxIndex};
 use revm::bytecode::opcode as op;
+use ropewalk_block::{Frontier, Schedule, TxIndex};
 
 use crate::{
     assembler::Code,
@@ -62,9 +62,11 @@ fn a_balance_loaded_before_its_turn_and_observed_after_it_is_judged() {
 fn a_payment_decided_before_its_turn_is_judged() {
     let spend = Code::new().call(crate::assembler::CallKind::Call, NOBODY, 8).log_top();
     let spend = spend.sload(1).sload(2).log_top().log_top();
-    let world = World::new()
-        .funded(FIRST, 10, &acting(Code::new().pay(SECOND, 5)))
-        .funded(SECOND, 5, &Code::new().op(op::CALLVALUE).op(op::ISZERO).when(spend));
+    let world = World::new().funded(FIRST, 10, &acting(Code::new().pay(SECOND, 5))).funded(
+        SECOND,
+        5,
+        &Code::new().op(op::CALLVALUE).op(op::ISZERO).when(spend),
+    );
     check_overtaken(&world, call(ALICE, FIRST), call(BOB, SECOND));
 }
 

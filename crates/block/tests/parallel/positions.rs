@@ -32,7 +32,8 @@ fn keeping() -> Code {
 #[test]
 fn transactions_see_what_the_system_calls_before_them_wrote() {
     for fork in Fork::Cancun.onwards() {
-        let world = World::new().contract(BEACON_ROOTS_ADDRESS, &keeping()).contract(HISTORY_STORAGE_ADDRESS, &keeping());
+        let world =
+            World::new().contract(BEACON_ROOTS_ADDRESS, &keeping()).contract(HISTORY_STORAGE_ADDRESS, &keeping());
         let transactions = [call(ALICE, BEACON_ROOTS_ADDRESS), call(BOB, HISTORY_STORAGE_ADDRESS)];
         let checked = check(fork, &world, &transactions).nobody_conflicts();
         let root = U256::from_be_bytes(B256::repeat_byte(0x4b).0);
@@ -46,7 +47,9 @@ fn transactions_see_what_the_system_calls_before_them_wrote() {
 #[test]
 fn the_system_address_may_have_an_account_of_its_own() {
     for fork in Fork::Cancun.onwards() {
-        for world in [World::new().empty(SYSTEM), World::new().account(SYSTEM, 0, 5), World::new().account(SYSTEM, 3, ETHER)] {
+        for world in
+            [World::new().empty(SYSTEM), World::new().account(SYSTEM, 0, 5), World::new().account(SYSTEM, 3, ETHER)]
+        {
             let world = world.contract(BEACON_ROOTS_ADDRESS, &keeping());
             check(fork, &world, &[call(ALICE, BEACON_ROOTS_ADDRESS), pay(BOB, SYSTEM, 0), pay(CAROL, SYSTEM, 2)]);
         }
@@ -76,7 +79,8 @@ fn withdrawals_reach_whatever_the_transactions_left() {
         let world = World::new().funded(FIRST, 5, &Code::new().destroy(NOBODY)).empty(SECOND).account(THIRD, 0, 1);
         let huge = Address::repeat_byte(0x61);
         let world = world.account(huge, 0, U256::MAX - U256::from(5));
-        let withdrawals = [(FIRST, 1), (SECOND, 0), (THIRD, 2), (NEWCOMER, 3), (NEWCOMER, 4), (MINER, 5), (huge, 1), (DAVE, 0)];
+        let withdrawals =
+            [(FIRST, 1), (SECOND, 0), (THIRD, 2), (NEWCOMER, 3), (NEWCOMER, 4), (MINER, 5), (huge, 1), (DAVE, 0)];
         let transactions = [call(ALICE, FIRST), pay(BOB, THIRD, 3), pay(CAROL, NEWCOMER, 4)];
         let checked = Case::new(fork, &world, &transactions).withdrawals(&withdrawals).check();
         assert_eq!(checked.balance(FIRST), gwei);
@@ -140,7 +144,8 @@ fn eip779_moves_the_daos_funds_before_the_transactions() {
     let contract = Code::new().log(1);
     let world = World::new().funded(dao, 50, &contract).funded(DAO_HARDFORK_ACCOUNTS[5], 7, &contract);
     let world = world.contract(FIRST, &look);
-    let at_fork = |transactions: &[_]| Case { chain: Arc::clone(&chain), ..Case::new(Fork::Homestead, &world, transactions) };
+    let at_fork =
+        |transactions: &[_]| Case { chain: Arc::clone(&chain), ..Case::new(Fork::Homestead, &world, transactions) };
 
     let unaware = at_fork(&[pay(ALICE, NOBODY, 1)]).check();
     assert_eq!(unaware.balance(DAO_HARDFORK_BENEFICIARY), U256::from(57));

@@ -36,7 +36,8 @@ fn one_sender_many_nonces() {
 fn chains_of_senders_interleave() {
     for fork in Fork::ALL {
         let senders = [ALICE, BOB, CAROL, DAVE];
-        let transactions: Vec<_> = (0..24).map(|at| pay(senders[at % 4], senders[(at + at / 4) % 4], at as u64)).collect();
+        let transactions: Vec<_> =
+            (0..24).map(|at| pay(senders[at % 4], senders[(at + at / 4) % 4], at as u64)).collect();
         check(fork, &World::new(), &transactions).somebody_conflicts();
     }
 }
@@ -44,7 +45,8 @@ fn chains_of_senders_interleave() {
 #[test]
 fn a_nonce_gap_makes_the_block_invalid_at_the_transaction_after_it() {
     for fork in Fork::ALL {
-        let transactions = [pay(BOB, NOBODY, 1), pay(ALICE, NOBODY, 1), pay(ALICE, NOBODY, 1).nonce(2), pay(BOB, NOBODY, 1)];
+        let transactions =
+            [pay(BOB, NOBODY, 1), pay(ALICE, NOBODY, 1), pay(ALICE, NOBODY, 1).nonce(2), pay(BOB, NOBODY, 1)];
         assert_eq!(check_invalid(fork, &World::new(), &transactions), (2, nonce_too_high(2, 1)));
     }
 }
@@ -92,10 +94,14 @@ fn a_nonce_at_the_end_of_its_range_sends_nothing() {
 #[test]
 fn a_sender_that_an_earlier_transaction_has_emptied_makes_the_block_invalid() {
     for fork in Fork::ALL {
-        let transactions = [pay(BOB, NOBODY, 1), pay(ALICE, NOBODY, RICH - ETHER), pay(CAROL, NOBODY, 1), pay(ALICE, BOB, ETHER)];
+        let transactions =
+            [pay(BOB, NOBODY, 1), pay(ALICE, NOBODY, RICH - ETHER), pay(CAROL, NOBODY, 1), pay(ALICE, BOB, ETHER)];
         let (index, fault) = check_invalid(fork, &World::new(), &transactions);
         assert_eq!(index, 3);
-        assert!(matches!(fault, TransactionFault::Invalid(InvalidTransaction::LackOfFundForMaxFee { .. })), "{fault:?}");
+        assert!(
+            matches!(fault, TransactionFault::Invalid(InvalidTransaction::LackOfFundForMaxFee { .. })),
+            "{fault:?}"
+        );
     }
 }
 

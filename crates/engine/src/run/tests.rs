@@ -6,9 +6,9 @@ use super::*;
 use crate::{
     AbortCause, Incarnation, Interrupt, View,
     toy::{
-        Clerk, Entry, Key, Op, Outcome, Rule, Toy, Transaction, Trial,
+        Clerk, Key, Op, Outcome, Rule, Toy, Transaction, Trial,
         machine::{Factory, NoPause},
-        trial::{self, Verdict},
+        trial::{self, Entry, Verdict},
     },
 };
 
@@ -227,7 +227,7 @@ fn serial_chain_without_a_hint_costs_no_more_than_the_budget() {
     for multiple in [0, 1, 2, 3] {
         let told = in_turns(&chain, &RunOptions { speculation_multiple: multiple, ..RunOptions::default() });
         let executions: usize = (0..200).map(|index| told.executions(index)).sum();
-        assert!(executions <= 200 * (1 + multiple as usize), "{:?}", told.stats);eprintln!("XX {multiple} {executions} {:?}", told.stats);
+        assert!(executions <= 200 * (1 + multiple as usize), "{:?}", told.stats);
         assert_eq!(told.stats.wasted_cost + 200, executions as u64, "every execution is accounted for");
     }
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     CommitHook, Decision, Delta, Effects, Engine, Finished, Handle, Memory, Program, RunError, RunOptions, TxIndex,
-    serial, sync::Arc,
+    sync::Arc,
 };
 
 /// A list, the state before it, and what the hook does about it.
@@ -150,6 +150,7 @@ impl Trial {
     }
 
     /// For the message of a failure.
+    #[cfg(not(feature = "shuttle"))]
     pub(crate) fn in_lines(&self) -> String {
         let lines = self.list.iter().enumerate().map(|(index, transaction)| format!("{index}: {transaction:?}\n"));
         format!("{}{:?}\nbroken: {}, {:?}", lines.collect::<String>(), self.values, self.broken, self.rule)
@@ -164,11 +165,12 @@ impl Trial {
     }
 
     /// By the engine's serial twin.
+    #[cfg(not(feature = "shuttle"))]
     pub(crate) fn serially(&self, curious: bool) -> Outcome {
         let memory = self.memory();
         let ledger = Mutex::default();
         let mut clerk = Clerk { rule: self.rule, ledger: &ledger, curious };
-        let run = || serial::run(&memory, &self.list, &Factory(NoPause), &mut clerk);
+        let run = || crate::serial::run(&memory, &self.list, &Factory(NoPause), &mut clerk);
         let ending = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(panicked(&ledger, &*payload)));
         Outcome { entries: ledger.into_inner().unwrap().entries, ending, committed: committed(&memory) }
     }
