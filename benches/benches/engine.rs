@@ -3,8 +3,6 @@
 //! `engine/pattern=P work=W threads=T`: 2,000 transactions that each read two counters, compute for W rounds and step
 //! both; `serial` is the engine's serial twin on the same program.
 
-#![expect(missing_docs, reason = "criterion's macros make public items")]
-
 use std::{convert::Infallible, hint::black_box, num::NonZeroUsize, sync::Arc};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};

@@ -3,8 +3,6 @@
 //! `generated/workload=W txs=N hot=H depth=D`: one generated block, by the oracle (`sequential`) and by the engine
 //! (`threads=T`), from the same inputs in memory.
 
-#![expect(missing_docs, reason = "criterion's macros make public items")]
-
 mod comparison;
 
 use std::sync::Arc;

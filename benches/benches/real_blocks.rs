@@ -3,8 +3,6 @@
 //! `real/number=N txs=M`: recorded blocks with 50 or more transactions, by the oracle (`sequential`) and by the engine
 //! (`threads=T`), from the same inputs in memory. Real blocks are not part of the repository; without them this says so.
 
-#![expect(missing_docs, reason = "criterion's macros make public items")]
-
 mod comparison;
 
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! Just enough of Rust's syntax to see which names a file uses: its code without comments and literals, cut into
 //! paths, with the trees of `use` items spelled out.
 
+use crate::project::File;
+
 /// A path as the file names it, for example `std::sync::atomic::AtomicU64`.
 ///
 /// A glob import ends with the segment `*`; the import of a whole crate under its own or another name ends with
@@ -217,9 +219,49 @@ fn follows_name(chars: &[char], at: usize) -> bool {
     }
 }
 
+/// A module that is compiled for tests only.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TestOnly {
+    /// Path without `.rs`.
+    path: String,
+}
+
+impl TestOnly {
+    /// Whether the file at `path` is the module or below it.
+    pub(crate) fn holds(&self, path: &str) -> bool {
+        path.strip_prefix(&self.path).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+    }
+}
+
+/// The modules that crates declare for tests only, in their `lib.rs`.
+pub(crate) fn test_only_modules(files: &[File]) -> Vec<TestOnly> {
+    let roots = files.iter().filter_map(|file| Some((file.path.strip_suffix("lib.rs")?, &file.text)));
+    roots
+        .flat_map(|(folder, text)| declared_for_tests(text).map(move |name| format!("{folder}{name}")))
+        .map(|path| TestOnly { path })
+        .collect()
+}
+
+/// Names of the modules whose declaration stands below a `cfg(test)`.
+fn declared_for_tests(text: &str) -> impl Iterator<Item = &str> {
+    let mut for_tests = false;
+    text.lines().filter_map(move |line| {
+        let line = line.trim();
+        if line.starts_with("#[") {
+            for_tests |= line.starts_with("#[cfg(test)]") || line.starts_with("#[cfg(all(test,");
+            return None;
+        }
+        let declared = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';'));
+        declared.filter(|_| std::mem::take(&mut for_tests)).or_else(|| {
+            for_tests = false;
+            None
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{code, paths, without_tests};
+    use super::*;
 
     fn named(source: &str) -> Vec<String> {
         paths(source).into_iter().map(|path| path.segments.join("::")).collect()
@@ -294,5 +336,18 @@ mod tests {
         assert!(path.matches("std::sync::at.."));
         assert!(!path.matches("sync::atomic"));
         assert!(!path.matches("Atomic"));
+    }
+
+    #[test]
+    fn modules_for_tests_only_are_those_below_a_cfg_test() {
+        let text = "mod a;\n#[cfg(test)]\nmod b;\nmod c;\n#[cfg(test)]\n#[cfg(feature = \"x\")]\nmod d;\n#[expect(y)]\nmod e;\n";
+        let modules = test_only_modules(&[File::made_up("crates/engine/src/lib.rs", text)]);
+        let held = |path: &str| modules.iter().any(|module| module.holds(path));
+        assert!(held("crates/engine/src/b.rs") && held("crates/engine/src/d/deep.rs"));
+        for path in
+            ["crates/engine/src/a.rs", "crates/engine/src/c.rs", "crates/engine/src/e.rs", "crates/engine/src/bb.rs"]
+        {
+            assert!(!held(path), "{path}");
+        }
     }
 }
