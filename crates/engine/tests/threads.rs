@@ -9,7 +9,7 @@ use std::{
     num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Condvar, Mutex, mpsc},
     thread,
     time::Duration,
 };
@@ -209,18 +209,41 @@ fn runs_share_a_pool() {
 
 #[test]
 fn threads_work_together() {
-    // Each of two transactions ends only when the other has begun.
-    let barrier = Arc::new(std::sync::Barrier::new(2));
-    let meets = |barrier: &Arc<std::sync::Barrier>| -> Attempt {
-        let barrier = Arc::clone(barrier);
-        Box::new(move |_| {
-            barrier.wait();
-            Ok(0)
-        })
-    };
-    let list = [meets(&barrier), meets(&barrier)];
-    let finished = engine(2).run(&memory(), &list, &Reels, &mut keeps(), &RunOptions::default()).unwrap();
-    assert_eq!((finished.stats.workers, finished.stats.committed), (2, 2));
+    let begun = Arc::default();
+    let list = [meets(&begun), meets(&begun)];
+    let mut hook = keeps();
+    let finished = engine(2).run(&memory(), &list, &Reels, &mut hook, &RunOptions::default()).unwrap();
+    assert_eq!((finished.stats.workers, hook.0), (2, vec![1, 1]));
+}
+
+/// Ends when another like it has begun, or after ten seconds. Yields whether one has.
+fn meets(begun: &Arc<(Mutex<u32>, Condvar)>) -> Attempt {
+    let begun = Arc::clone(begun);
+    Box::new(move |_| {
+        let (count, changed) = &*begun;
+        *count.lock().unwrap() += 1;
+        changed.notify_all();
+        let guard = count.lock().unwrap();
+        let waited = changed.wait_timeout_while(guard, Duration::from_secs(10), |count| *count < 2).unwrap();
+        Ok(u64::from(!waited.1.timed_out()))
+    })
+}
+
+#[test]
+fn parked_worker_is_woken_when_there_is_work_again() {
+    // While 0 takes its time, the other worker comes to the end of the window and parks. Then there are transactions
+    // again that only two workers together can end.
+    let begun = Arc::default();
+    let slow: Attempt = Box::new(|_| {
+        thread::sleep(Duration::from_millis(100));
+        Ok(0)
+    });
+    let quick = || -> Attempt { Box::new(|_| Ok(0)) };
+    let list = [slow, quick(), quick(), meets(&begun), meets(&begun), meets(&begun)];
+    let options = RunOptions { window_per_worker: 2, ..RunOptions::default() };
+    let mut hook = keeps();
+    engine(2).run(&memory(), &list, &Reels, &mut hook, &options).unwrap();
+    assert_eq!(hook.0, [0, 0, 0, 1, 1, 1]);
 }
 
 #[test]

@@ -215,9 +215,9 @@ impl StateHandle {
         (view, self.interrupt.take())
     }
 
-    /// Makes up the note of a touched account where none was made when it was loaded: revm remembers what it was.
+    /// Makes up the note of a touched account where none was made before: revm remembers what it was.
     pub(crate) fn note_touched(&mut self, address: &Address, account: &Account) {
-        if self.recording {
+        if self.recording || self.by_address.contains_key(address) {
             return;
         }
         let AccountInfo { balance, nonce, code_hash, .. } = account.original_info();

@@ -63,10 +63,22 @@ impl Machine {
         if let Some(loaded) = handle.loaded(&payer) {
             loaded.observe_covers(balance, amount);
         }
-        if let Some((payee, balance)) = credited
-            && let Some(loaded) = handle.loaded(&payee)
-        {
+        let Some((payee, balance)) = credited else { return };
+        if let Some(loaded) = handle.loaded(&payee) {
             loaded.observe_room(balance, amount);
+        }
+        if balance.checked_add(amount).is_none() {
+            self.note_before_overflow(payer);
+        }
+    }
+
+    /// A payment for which there is no room fails, and revm forgets to give the payer its money back. Loading the payer
+    /// again later, revm may take what is left for what the payer had before the transaction; so that is noted now.
+    #[cold]
+    fn note_before_overflow(&mut self, payer: Address) {
+        let journal = &mut self.inner.ctx.journaled_state;
+        if let Some(account) = journal.inner.state.get(&payer) {
+            journal.database.note_touched(&payer, account);
         }
     }
 

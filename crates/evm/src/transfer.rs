@@ -63,17 +63,18 @@ pub(crate) fn transfer(
     if sender == recipient {
         return Ok(None);
     }
-    let to = load(view, recipient)?;
-    let has_room = to.balance.checked_add(value).is_some();
-    if to.code_hash != KECCAK256_EMPTY || !has_room || is_precompile(machine, &recipient) {
-        return Ok(None);
-    }
-    let Some(cost) = cost(machine, handler) else { return Ok(None) };
+    let Some(cost) = cost(machine, handler).filter(|cost| !cost.tip.is_zero()) else { return Ok(None) };
+    // Accounts are looked at in revm's order: which of them a failing state is asked for first is part of the result.
     let from = load(view, sender)?;
     let tx: &TxEnv = &machine.inner.ctx.tx;
     let Ok(most) = tx.max_balance_spending() else { return Ok(None) };
     let sends = from.code_hash == KECCAK256_EMPTY && from.nonce == tx.nonce && from.nonce != u64::MAX;
-    if !sends || from.balance < most || cost.tip.is_zero() {
+    if !sends || from.balance < most {
+        return Ok(None);
+    }
+    let to = load(view, recipient)?;
+    let has_room = to.balance.checked_add(value).is_some_and(|sum| !sum.bit(U256::BITS - 1));
+    if to.code_hash != KECCAK256_EMPTY || !has_room || is_precompile(machine, &recipient) {
         return Ok(None);
     }
     let tipped = match beneficiary {

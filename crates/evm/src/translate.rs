@@ -32,13 +32,12 @@ pub(crate) fn touched_and_empty(state: &EvmState, spec: SpecId) -> Vec<Address> 
 }
 
 /// Writes what the journal of one transaction says through the handle's view. `present` are the accounts that are
-/// there afterwards although they are empty.
+/// there afterwards although they are empty; nothing else becomes of them.
 pub(crate) fn write_journal(mut state: EvmState, present: &[Address], spec: SpecId, handle: &mut StateHandle) {
     for address in present {
-        if let Some(account) = state.remove(address) {
-            handle.note_touched(address, &account);
-            write_changes(address, &account, Existence::Present, false, handle);
-        }
+        state.remove(address);
+        let delta = AccountDelta { existence: Existence::Present, ..AccountDelta::NONE };
+        handle.write(&EvmKey::Account(*address), EvmDelta::Account(delta));
     }
     for (address, account) in &state {
         if account.is_touched() {

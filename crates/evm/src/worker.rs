@@ -196,8 +196,11 @@ impl Worker<EvmProgram> for EvmWorker {
         if self.pays_directly {
             self.machine().inner.ctx.tx = Arc::clone(&env);
             let handler = self.handler;
-            if let Some(result) = transfer(self.machine(), &handler, view)? {
-                return Ok(TxOutput { result: Ok(result), bloom: Bloom::ZERO, inspector: None });
+            match transfer(self.machine(), &handler, view) {
+                Ok(Some(result)) => return Ok(TxOutput { result: Ok(result), bloom: Bloom::ZERO, inspector: None }),
+                // revm comes to what cannot be read in its own order: of several faults the first is the block's.
+                Ok(None) | Err(Interrupt::Fault(_)) => {}
+                Err(interrupt) => return Err(interrupt),
             }
         }
         let Some(inspectors) = &self.inspectors else {

@@ -8,7 +8,7 @@ use ropewalk_block::TransactionFault;
 
 use crate::{
     assembler::{CallKind, Code},
-    case::{check, check_invalid},
+    case::{Case, check, check_invalid},
     transaction::{call, create, pay},
     world::*,
 };
@@ -262,6 +262,21 @@ fn a_transfer_that_overflows_before_others_make_room_is_tried_again() {
     for fork in Fork::ALL {
         let checked = check(fork, &world, &[call(ALICE, FIRST), pay(BOB, FIRST, 500).gas(200_000)]);
         assert_eq!(checked.successes(), [true, true]);
+    }
+}
+
+/// What a failed payment without room costs the payer stays lost even where all around it is reverted, in revm as here.
+#[test]
+fn a_payer_whose_payment_had_no_room_is_touched_again_after_a_failure() {
+    let failing = Code::new().call(CallKind::Call, FIRST, 0).log_top().fail();
+    let outer = Code::new().call(CallKind::Call, SECOND, 0).log_top().call(CallKind::Call, FIRST, 1).log_top();
+    let world = World::new().account(NOBODY, 0, HUGE).funded(FIRST, 100, &paying(NOBODY, 50)).contract(SECOND, &failing);
+    let world = world.funded(THIRD, 10, &outer);
+    for fork in Fork::ALL {
+        for transactions in [[call(ALICE, SECOND), call(BOB, THIRD)], [call(ALICE, FIRST), call(BOB, SECOND)]] {
+            Case::new(fork, &world, &transactions).beneficiary(FIRST).check();
+            Case::new(fork, &world, &transactions).beneficiary(SECOND).check();
+        }
     }
 }
 

@@ -3,38 +3,42 @@
 //! What an attempt has loaded before that moment may be out of date, whether or not it made use of it yet. The readers
 //! of these tests hold the two threads of the engine in the order that it takes.
 
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use alloy_primitives::U256;
 use revm::bytecode::opcode as op;
-use ropewalk_block::{Frontier, Schedule, TxIndex};
+use ropewalk_block::{BlockExecutor, Engine, Frontier, Schedule, TxIndex};
 
 use crate::{
     assembler::Code,
     case::{Case, Way},
     sources::{Gate, Item, Mood, Moody},
-    transaction::{Tx, call},
+    transaction::{Tx, call, pay},
     world::*,
 };
 
 const EAGER: Way = Way { threads: 2, frontier: Frontier::Eager, schedule: Schedule::Normal };
 
-/// Runs two transactions such that the second one has asked for slot 1 of `SECOND` when the first is committed, and
-/// gets its answer after that.
+/// Runs two transactions, and a payment between them, such that the second one has asked for slot 1 of `SECOND` when
+/// the first is not yet committed, and gets its answer when it has become the lowest uncommitted one.
 #[track_caller]
 fn check_overtaken(world: &World, first: Tx, second: Tx) {
-    let case = Case::new(Fork::Cancun, world, &[first, second]);
+    let case = Case::new(Fork::Cancun, world, &[first, pay(CAROL, DAVE, 1), second]);
     let block = case.block();
     let theirs = case.oracle(&block, &case.world.state).expect("a valid block");
-    for _ in 0..20 {
+    // An engine of its own: its second thread must not be busy elsewhere.
+    let engine = Engine::new(NonZeroUsize::MIN.saturating_add(1)).expect("the system gives threads");
+    let executor = BlockExecutor::new(Arc::clone(&case.chain), engine, case.options(EAGER));
+    for _ in 0..10 {
         let gate = Arc::new(Gate::default());
         let moods = [
             (Item::Slot(FIRST, 0), Mood::WaitForRead(Arc::clone(&gate))),
-            (Item::Slot(SECOND, 1), Mood::Wait(Arc::clone(&gate), TxIndex(0))),
+            (Item::Slot(SECOND, 1), Mood::Wait(Arc::clone(&gate), TxIndex(1))),
         ];
         let reader = Arc::new(Moody::new(&case.world.state, moods));
-        let ours = case.executor(EAGER).execute_probed(&block, reader, &*gate).expect("a valid block");
+        let ours = executor.execute_probed(&block, reader, &*gate).expect("a valid block");
         assert_eq!(ropewalk_block::first_difference(&ours.outcome, &theirs), None);
+        assert!(gate.was_kept(), "nobody ran the second transaction ahead of its turn: this test is about nothing");
     }
 }
 

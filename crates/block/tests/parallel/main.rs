@@ -10,6 +10,7 @@
 //! | `balances` | payments, bounds, beneficiary |
 mod assembler;
 mod case;
+mod programs;
 mod sources;
 mod transaction;
 mod world;
@@ -25,4 +26,5 @@ mod emptiness;
 mod failures;
 mod frontier;
 mod positions;
+mod random;
 mod validity;

@@ -38,8 +38,7 @@ pub(crate) struct Moody {
     pub(crate) moods: Vec<(Item, Mood)>,
 }
 
-/// Lets one thread wait for what another one does, for a second at most: a test must not hang where there is but one
-/// thread.
+/// Lets one thread wait for what another one does, for some seconds at most: a test must not hang.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     seen: Mutex<Seen>,
@@ -52,6 +51,8 @@ struct Seen {
     committed: usize,
     /// The item was asked for.
     read: bool,
+    /// Somebody waited in vain.
+    late: bool,
 }
 
 impl Gate {
@@ -65,8 +66,15 @@ impl Gate {
     }
 
     fn wait_until(&self, holds: impl Fn(&Seen) -> bool) {
-        let waited = self.changed.wait_timeout_while(self.seen(), Duration::from_secs(1), |seen| !holds(seen));
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        let waited = self.changed.wait_timeout_while(self.seen(), Duration::from_secs(10), |seen| !holds(seen));
+        let (mut seen, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        seen.late |= waited.timed_out();
+    }
+
+    /// Whether everybody came in the order that the gate is for.
+    pub(crate) fn was_kept(&self) -> bool {
+        let seen = self.seen();
+        seen.read && !seen.late
     }
 }
 

@@ -40,9 +40,10 @@ pub(crate) fn pay(from: Address, to: Address, value: impl TryInto<U256, Error: s
     Tx::new(from, TxKind::Call(to)).value(value).gas(100_000)
 }
 
-/// A call without input or value.
+/// A call without value. Its input means nothing: a call without input passes for a payment, and payments are not
+/// speculated on in production.
 pub(crate) fn call(from: Address, to: Address) -> Tx {
-    Tx::new(from, TxKind::Call(to))
+    Tx::new(from, TxKind::Call(to)).input([0xff])
 }
 
 /// The creation of a contract.

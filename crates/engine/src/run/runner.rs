@@ -1,7 +1,10 @@
 //! One worker's round: claim, attempt, finish, report.
 
 use super::*;
-use crate::{AbortCause, CellId, Effects, Incarnation, Interrupt, View, Worker, scheduler::Report, view::Standing};
+use crate::{
+    AbortCause, CellId, Effects, Incarnation, Interrupt, View, Worker, memory::Unresolved, scheduler::Report,
+    view::Standing,
+};
 
 /// What a step came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,7 +217,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     /// Makes an incarnation's writes visible, and puts its result where the commit finds it.
     fn publish(&mut self, index: TxIndex, incarnation: Incarnation, mut attempt: Attempt<P>) -> Report {
         let (memory, position) = (self.run.memory, index.position());
-        let holds = memory.register(position, &attempt.reads).unwrap_or(true);
+        let holds = judged(|| memory.register(position, &attempt.reads), true);
         let before = self.run.slots[index.at()].lock().take().map(|former| *former);
         let cells: Vec<CellId> =
             before.iter().flat_map(|former| former.writes.iter().map(|write| write.cell)).collect();
@@ -237,7 +240,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             let position = TxIndex(index as u32).position();
             if let Some(attempt) = &mut *slot.lock() {
                 // A failing observation is found again by validation.
-                let _holds = memory.register(position, &attempt.reads);
+                let _holds = judged(|| memory.register(position, &attempt.reads), true);
                 memory.publish(position, Incarnation(0), &attempt.writes, &[], &mut self.dirty);
                 attempt.published = true;
             }
@@ -251,7 +254,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let memory = self.run.memory;
         let slot = self.run.slots[index.at()].lock();
         let attempt = slot.as_ref().expect("an executed transaction has its result in its slot");
-        let holds = memory.validate(index.position(), &attempt.reads, &attempt.writes).unwrap_or(true);
+        let holds = judged(|| memory.validate(index.position(), &attempt.reads, &attempt.writes), true);
         drop(slot);
         if !holds {
             self.hide_former(index);
@@ -274,7 +277,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let former = run.slots[index.at()].lock().take().map(|former| *former);
         // A base state that fails a validation need not be asked in order: what was read may follow from what was wrong.
         let holds = |attempt: &Attempt<P>| {
-            run.memory.validate(index.position(), &attempt.reads, &attempt.writes).unwrap_or(false)
+            judged(|| run.memory.validate(index.position(), &attempt.reads, &attempt.writes), false)
         };
         let valid = former.as_ref().is_some_and(holds);
         if let Some(attempt) = former {
@@ -389,4 +392,10 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             self.spare.push((reads, writes));
         }
     }
+}
+
+/// Whether observations hold; `unknown` where the base state fails or panics on the way, as it may for one that nothing
+/// in the in-order run would have made.
+fn judged<F>(look: impl FnOnce() -> Result<bool, Unresolved<F>>, unknown: bool) -> bool {
+    catching(look).ok().and_then(Result::ok).unwrap_or(unknown)
 }

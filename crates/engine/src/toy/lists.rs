@@ -16,11 +16,31 @@ use super::{
 
 /// The trial that `seed` stands for, with at most `most` transactions.
 pub(crate) fn from_seed(seed: u64, most: usize) -> Trial {
+    pick(&trials(most), seed)
+}
+
+/// A trial whose transactions all go for the same few words, and rely on them late.
+#[cfg(not(feature = "shuttle"))]
+pub(crate) fn hot_from_seed(seed: u64, most: usize) -> Trial {
+    let (group, member) = (Key::Group(0), Key::Member(0, 1));
+    let hot = prop_oneof![
+        3 => Just(Op::Chase(0)),
+        2 => Just(Op::Late(group, member)),
+        1 => Just(Op::Late(member, group)),
+        2 => (0..3u64).prop_map(move |word| Op::Put(group, word)),
+        1 => Just(Op::Count(member)),
+        1 => Just(Op::Keep(Key::Member(0, 0))),
+    ];
+    let transaction = vec(hot, 1..4).prop_map(|ops| Transaction { ops, ..Transaction::default() });
+    pick(&vec(transaction, 2..=most).prop_map(Trial::new), seed)
+}
+
+fn pick(trials: &impl Strategy<Value = Trial>, seed: u64) -> Trial {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    trials(most).new_tree(&mut runner).expect("the strategy rejects nothing").current()
+    trials.new_tree(&mut runner).expect("the strategy rejects nothing").current()
 }
 
 /// Any trial with at most `most` transactions.

@@ -109,8 +109,10 @@ fn member(group: u8, word: u64) -> Key {
 }
 
 /// One attempt.
-pub(crate) struct Machine<'s, S> {
+pub(crate) struct Machine<'s, S, B> {
     state: &'s mut S,
+    /// Called before each operation, within some, and at the end.
+    between: B,
     accumulator: u64,
     /// Own writes, in order.
     pending: Vec<(Key, Option<Handle>, Change)>,
@@ -125,21 +127,17 @@ enum Next {
     Poor,
 }
 
-impl<'s, S: State> Machine<'s, S> {
-    /// Runs `transaction`; `between` is called before each operation.
-    pub(crate) fn run(
-        state: &'s mut S,
-        transaction: &Transaction,
-        mut between: impl FnMut(),
-    ) -> Result<Output, S::Halt> {
-        let mut machine = Self { state, accumulator: 1, pending: Vec::new(), bounds: Vec::new() };
+impl<'s, S: State, B: FnMut()> Machine<'s, S, B> {
+    /// Runs `transaction`; `between` is called whenever something may happen elsewhere.
+    pub(crate) fn run(state: &'s mut S, transaction: &Transaction, between: B) -> Result<Output, S::Halt> {
+        let mut machine = Self { state, between, accumulator: 1, pending: Vec::new(), bounds: Vec::new() };
         let (mut ops, mut poor, mut leave) = (0, false, 0);
         for op in &transaction.ops {
             if leave > 0 {
                 leave -= 1;
                 continue;
             }
-            between();
+            (machine.between)();
             ops += 1;
             match machine.step(*op)? {
                 Next::Go => {}
@@ -150,7 +148,7 @@ impl<'s, S: State> Machine<'s, S> {
                 }
             }
         }
-        between();
+        (machine.between)();
         machine.hand_over(transaction.backwards && !poor, poor);
         Ok(Output { accumulator: machine.accumulator, poor, ops })
     }
@@ -237,6 +235,7 @@ impl<'s, S: State> Machine<'s, S> {
 
     fn late(&mut self, first: Key, second: impl FnOnce(u64) -> Key) -> Result<(), S::Halt> {
         let (handle, value) = self.state.load(first)?;
+        (self.between)();
         self.read(second(value.word))?;
         self.state.observe(handle, Seen::Word(value.word));
         self.learn(value.word);

@@ -1,0 +1,55 @@
+use super::*;
+
+#[test]
+fn chunks_number_every_id_once() {
+    let mut expected = (0, 0);
+    for id in 0..100_000 {
+        assert_eq!(chunk_of(id), expected, "id {id}");
+        expected.1 += 1;
+        if expected.1 == FIRST_CHUNK << expected.0 {
+            expected = (expected.0 + 1, 0);
+        }
+    }
+}
+
+#[test]
+fn equal_keys_get_one_id_and_different_keys_different_ids() {
+    let table = Table::<u64, u8>::with_capacity(100);
+    let ids: Vec<_> = (0..50_000).map(|key| table.intern(&key)).collect();
+    for (key, id) in ids.iter().enumerate() {
+        let key = key as u64;
+        assert_eq!((table.intern(&key), table.find(&key), *table.key(*id)), (*id, Some(*id), key));
+    }
+    assert_eq!(table.find(&50_000), None);
+    assert_eq!(table.iter().count(), 50_000);
+}
+
+/// Hashes like any other key but makes all windows collide.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Colliding(u32);
+
+impl Hash for Colliding {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        0u8.hash(state);
+    }
+}
+
+#[test]
+fn keys_with_one_hash_stay_apart() {
+    let table = Table::<Colliding, u8>::with_capacity(0);
+    let ids: Vec<_> = (0..100).map(|key| table.intern(&Colliding(key))).collect();
+    for (key, id) in ids.iter().enumerate() {
+        assert_eq!(table.find(&Colliding(key as u32)), Some(*id));
+    }
+}
+
+#[test]
+fn racing_threads_agree_on_ids() {
+    let table = Table::<u32, u8>::with_capacity(1000);
+    let ids: Vec<Vec<CellId>> = std::thread::scope(|scope| {
+        let handles: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| (0..5_000).map(|key| table.intern(&key)).collect::<Vec<_>>())).collect();
+        handles.into_iter().map(|handle| handle.join().expect("no thread panics")).collect()
+    });
+    assert!(ids.windows(2).all(|pair| pair[0] == pair[1]));
+}
