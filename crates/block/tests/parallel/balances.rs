@@ -270,7 +270,8 @@ fn a_transfer_that_overflows_before_others_make_room_is_tried_again() {
 fn a_payer_whose_payment_had_no_room_is_touched_again_after_a_failure() {
     let failing = Code::new().call(CallKind::Call, FIRST, 0).log_top().fail();
     let outer = Code::new().call(CallKind::Call, SECOND, 0).log_top().call(CallKind::Call, FIRST, 1).log_top();
-    let world = World::new().account(NOBODY, 0, HUGE).funded(FIRST, 100, &paying(NOBODY, 50)).contract(SECOND, &failing);
+    let world =
+        World::new().account(NOBODY, 0, HUGE).funded(FIRST, 100, &paying(NOBODY, 50)).contract(SECOND, &failing);
     let world = world.funded(THIRD, 10, &outer);
     for fork in Fork::ALL {
         for transactions in [[call(ALICE, SECOND), call(BOB, THIRD)], [call(ALICE, FIRST), call(BOB, SECOND)]] {

@@ -161,7 +161,6 @@ fn a_precompile_that_gives_up_on_stale_state_has_another_chance() {
 #[derive(Debug)]
 struct Watch {
     index: TxIndex,
-    incarnation: Incarnation,
     calls: usize,
     steps: usize,
     logs: Vec<Bytes>,
@@ -175,10 +174,10 @@ struct Watches {
 }
 
 impl InspectorFactory for Watches {
-    fn inspector(&self, index: TxIndex, incarnation: Incarnation) -> Box<dyn TransactionInspector> {
+    fn inspector(&self, index: TxIndex, _: Incarnation) -> Box<dyn TransactionInspector> {
         *self.made.lock().expect("nobody panics") += 1;
         let dropped = Arc::clone(&self.dropped);
-        Box::new(Watch { index, incarnation, calls: 0, steps: 0, logs: Vec::new(), dropped })
+        Box::new(Watch { index, calls: 0, steps: 0, logs: Vec::new(), dropped })
     }
 }
 
@@ -303,7 +302,7 @@ fn a_cancelled_execution_ends_at_the_next_transaction() {
             match ended.expect_err("a cancelled run") {
                 // Whoever holds the commit role may go on to the next commit before it looks.
                 BlockError::Cancelled { before } => {
-                    assert!((after + 1..after + 4).contains(&before), "{way:?} {before}")
+                    assert!((after + 1..after + 4).contains(&before), "{way:?} {before}");
                 }
                 other => panic!("{way:?}: {other:?}"),
             }
