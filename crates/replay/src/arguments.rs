@@ -51,7 +51,7 @@ pub(crate) struct ReplayArguments {
     /// Execute each block so many times in parallel, checking each time; the middle time is reported
     #[arg(long, value_name = "N", default_value = "1")]
     pub repeat: NonZeroUsize,
-    /// Execute blocks that use less gas than this on the calling thread [default: the engine's]
+    /// Execute blocks whose transactions declare less gas than this on the calling thread [default: the engine's]
     #[arg(long, value_name = "GAS")]
     pub inline_below: Option<u64>,
     /// Order of speculation: normal, or adversarial so that every dependent transaction runs at least twice
@@ -95,7 +95,7 @@ pub(crate) struct BenchArguments {
     /// Samples of each side; those of one round are taken next to each other
     #[arg(long, value_name = "N", default_value = "11")]
     pub runs: NonZeroUsize,
-    /// Execute blocks that use less gas than this on the calling thread [default: the engine's]
+    /// Execute blocks whose transactions declare less gas than this on the calling thread [default: the engine's]
     #[arg(long, value_name = "GAS")]
     pub inline_below: Option<u64>,
     /// Print one JSON object per block, and a summary as the last line
