@@ -265,3 +265,6 @@ impl AccountObservation {
         fields
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,3 +63,48 @@ impl Default for CodeCache {
         Self::new(256 << 20)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::Bytes;
+    use ropewalk_state::{Completeness, MemoryState};
+
+    use super::*;
+
+    fn state(codes: &[&[u8]]) -> (MemoryState, Vec<B256>) {
+        let mut state = MemoryState::new(Completeness::Assumed);
+        let hashes = codes.iter().map(|code| state.insert_code(Bytes::copy_from_slice(code))).collect();
+        (state, hashes)
+    }
+
+    #[test]
+    fn code_is_read_once_and_found_by_its_hash() {
+        let (state, hashes) = state(&[&[0x60, 1], &[0x60, 2]]);
+        let cache = CodeCache::default();
+        assert_eq!(cache.get(&hashes[0]), None);
+        let code = cache.get_or_load(&hashes[0], &state).expect("recorded");
+        assert_eq!(code.original_bytes(), [0x60, 1][..]);
+        let empty = MemoryState::new(Completeness::Assumed);
+        assert_eq!(cache.get_or_load(&hashes[0], &empty).expect("kept"), code);
+        assert!(matches!(cache.get_or_load(&hashes[1], &empty), Err(StateError::MissingCode(_))));
+    }
+
+    #[test]
+    fn code_that_starts_like_a_delegation_and_is_none_is_code_like_any_other() {
+        let delegation = [&[0xef, 0x01, 0x00][..], &[7; 20]].concat();
+        let (state, hashes) = state(&[&delegation, &delegation[..22], &[0xef, 0x01, 0x01]]);
+        let cache = CodeCache::default();
+        let codes: Vec<_> = hashes.iter().map(|hash| cache.get_or_load(hash, &state).expect("recorded")).collect();
+        assert_eq!([0, 1, 2].map(|at: usize| codes[at].is_eip7702()), [true, false, false]);
+        assert_eq!(codes[1].original_bytes(), delegation[..22]);
+    }
+
+    #[test]
+    fn a_full_cache_makes_room() {
+        let (state, hashes) = state(&[&[1; 60], &[2; 60]]);
+        let cache = CodeCache::new(100);
+        cache.get_or_load(&hashes[0], &state).expect("recorded");
+        cache.get_or_load(&hashes[1], &state).expect("recorded");
+        assert_eq!([cache.get(&hashes[0]).is_some(), cache.get(&hashes[1]).is_some()], [false, true]);
+    }
+}

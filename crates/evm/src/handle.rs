@@ -99,6 +99,12 @@ impl Loaded {
         }
     }
 
+    /// Relies on there being room for the peak, where no delta does.
+    fn rely_on_room(&mut self) {
+        let most = &mut self.observation.balance.most;
+        *most = (*most).min(U256::MAX - self.peak);
+    }
+
     /// Relies on whether the account, as the journal has it, is empty.
     pub(crate) fn observe_emptiness(&mut self, info: &AccountInfo) {
         let journal_bare = info.nonce == 0 && info.is_empty_code_hash();
@@ -206,7 +212,7 @@ impl StateHandle {
         let mut view = self.view.take().expect("an attempt begins before it finishes");
         let kept = if self.recording { &mut self.loaded[..] } else { &mut [] };
         for loaded in kept {
-            loaded.observation.balance.most = loaded.observation.balance.most.min(U256::MAX - loaded.peak);
+            loaded.rely_on_room();
             if loaded.observation != AccountObservation::NONE {
                 let observation = std::mem::replace(&mut loaded.observation, AccountObservation::NONE);
                 view.observe(loaded.handle, EvmObservation::Account(observation));
@@ -357,3 +363,6 @@ impl std::fmt::Debug for StateHandle {
         f.debug_struct("StateHandle").field("view", &self.view).field("loaded", &self.loaded).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

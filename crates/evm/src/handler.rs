@@ -4,7 +4,7 @@
 //! pays is a debit. The reimbursement and the beneficiary's reward are credits and observe nothing but that there is
 //! room for them.
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, TxKind, U256};
 use revm::{
     context::{Cfg, Transaction, TransactionType, result::EVMError},
     context_interface::{
@@ -82,11 +82,19 @@ impl Handler for ObservingHandler {
         let mut memory = SharedMemory::new_with_buffer(context.local.shared_memory_buffer.clone());
         memory.set_memory_limit(context.cfg.memory_limit());
         let frame_input = execution::create_init_frame(context, gas)?;
-        if let Some(recipient) = context.tx.kind().to().copied() {
-            observe_callee(context, recipient);
-            if context.cfg.is_amsterdam_eip2780_enabled() {
-                observe_emptiness(context, recipient);
+        // Whether the recipient, or the new contract's address, is a new account is priced from EIP-2780 on.
+        let is_priced = context.cfg.is_amsterdam_eip2780_enabled();
+        match context.tx.kind() {
+            TxKind::Call(recipient) => {
+                observe_callee(context, recipient);
+                if is_priced {
+                    observe_emptiness(context, recipient);
+                }
             }
+            TxKind::Create if is_priced => {
+                observe_emptiness(context, context.tx.caller().create(context.tx.nonce()));
+            }
+            TxKind::Create => {}
         }
         Ok(frame_input.map(|frame_input| FrameInit { depth: 0, memory, frame_input }))
     }

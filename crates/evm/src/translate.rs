@@ -119,7 +119,7 @@ fn write_changes(
 }
 
 /// The difference to the loaded balance. A credit takes along how much room there must be.
-fn balance_step(loaded: &mut Loaded, balance: U256) -> BalanceStep {
+pub(crate) fn balance_step(loaded: &mut Loaded, balance: U256) -> BalanceStep {
     if let Some(amount) = balance.checked_sub(loaded.balance).filter(|amount| !amount.is_zero()) {
         return BalanceStep::Credit { amount, peak: std::mem::take(&mut loaded.peak).max(amount) };
     }

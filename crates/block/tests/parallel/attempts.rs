@@ -1,15 +1,15 @@
-//! Traps 1, 16, 19 and 24: what belongs to one transaction stays in it, however many attempts there were and whoever used
+//! Traps 1, 6, 16, 19 and 24: what belongs to one transaction stays in it, however many attempts there were and whoever used
 //! the EVM before; what comes out of it is in its place.
 
 use alloy_consensus::TxReceipt;
 use alloy_primitives::{Address, B256, U256};
 use revm::{bytecode::opcode as op, context_interface::result::InvalidTransaction};
-use ropewalk_block::TransactionFault;
+use ropewalk_block::{TransactionFault, first_difference};
 
 use crate::{
     assembler::{CallKind, Code},
-    case::{Checked, check, check_invalid},
-    transaction::{Tx, call, pay},
+    case::{Case, Checked, Way, check, check_invalid},
+    transaction::{Tx, call, create, pay},
     world::*,
 };
 
@@ -273,5 +273,33 @@ fn memory_is_zero_at_the_start_of_every_call() {
         let world = World::new().contract(FIRST, &contended(code.clone().push(5).push(0).op(op::MSTORE)));
         let checked = check(fork, &world, &everybody_calls(FIRST)).somebody_conflicts();
         assert!(all_logged(&checked).iter().all(U256::is_zero));
+    }
+}
+
+/// Trap 6: what an executor keeps from block to block, analysed code and EVMs, belongs to no block. The code of a
+/// metamorphic contract and of a delegated account is another in each of these blocks.
+#[test]
+fn one_executor_runs_blocks_in_which_the_code_of_an_address_changes() {
+    let shapes: Vec<_> = (0..4u64).map(|shape| Code::new().log(shape).increment(shape).destroy(DAVE)).collect();
+    for fork in Fork::ALL {
+        let world = World::new();
+        let case = Case::new(fork, &world, &[]);
+        let executors: Vec<_> = Way::all(0..2).map(|way| case.executor(way)).collect();
+        let mut state = world.state;
+        for (round, shape) in shapes.iter().enumerate() {
+            let world = World { state: state.clone() }.contract(FIRST, shape);
+            let init = Code::new().deploying(shape);
+            let transactions =
+                [call(ALICE, FIRST), create(BOB, &init), call(CAROL, BOB.create(7 + round as u64)), call(DAVE, FIRST)];
+            let case = Case::new(fork, &world, &transactions);
+            let block = case.block();
+            let theirs = case.oracle(&block, &world.state).expect("a valid block");
+            for executor in &executors {
+                let ours = executor.execute(&block, case.reader()).expect("a valid block");
+                assert_eq!(first_difference(&ours.outcome, &theirs), None, "{fork:?} {round}");
+            }
+            state = world.state;
+            state.apply(&theirs.changes);
+        }
     }
 }

@@ -7,7 +7,16 @@
 //! | module | about |
 //! |---|---|
 //! | `assembler`, `world`, `transaction`, `case` | how blocks are made, executed and compared |
-//! | `balances` | payments, bounds, beneficiary |
+//! | `balances`, `beneficiary` | payments, bounds, fees |
+//! | `creation`, `destruction`, `emptiness`, `delegation` | accounts that come, go and change |
+//! | `validity` | nonces, funds, block gas: invalid blocks, and builders that skip |
+//! | `attempts` | what belongs to one attempt and stays in it; logs and receipts in order |
+//! | `positions` | what runs before and after the transactions |
+//! | `failures`, `sources` | state sources that fail or panic |
+//! | `frontier` | attempts that their turn overtakes |
+//! | `embedding` | precompiles, inspectors and cancellation |
+//! | `random`, `programs` | random contracts in random blocks |
+
 mod assembler;
 mod case;
 mod programs;

@@ -90,7 +90,8 @@ fn ops() -> impl Strategy<Value = Op> {
     prop_oneof![
         6 => any_key().prop_map(Op::Read),
         4 => any_key().prop_map(Op::Look),
-        1 => any_key().prop_map(Op::Peek),
+        // Never a fragile one: whether a load that nobody relies upon meets a fault may depend on the schedule.
+        1 => keys().prop_map(Op::Peek),
         3 => (keys(), any_key()).prop_map(|(first, second)| Op::Late(first, second)),
         // Few words, so that the same value is written again and A-B-A happens.
         6 => (any_key(), 0..4u64).prop_map(|(key, word)| Op::Put(key, word)),
