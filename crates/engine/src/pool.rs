@@ -28,7 +28,8 @@ impl Engine {
     }
 
     /// An engine of `threads` workers on the caller's pool, plus the thread that starts a run. The pool may be busy or
-    /// smaller: a worker that has not started is never waited for.
+    /// smaller: no step waits for a worker that has not started. The call itself returns once the pool has got round to the
+    /// workers that it was asked for, so a pool must not have all its threads wait for this very run.
     #[must_use]
     pub fn on_pool(threads: NonZeroUsize, pool: Arc<rayon::ThreadPool>) -> Self {
         Self { threads, pool: Some(pool) }
