@@ -5,13 +5,12 @@
 //! block's state root wherever the block is so simple that its changes can be written down here.
 
 #![expect(clippy::unwrap_used, reason = "a recording that cannot be read fails the test that needs it")]
-#![expect(clippy::print_stdout, reason = "a skipped test says so")]
 
 use std::{
     collections::BTreeMap,
     env,
     fs::{self, File},
-    io::{BufReader, Read},
+    io::{self, BufReader, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -61,7 +60,9 @@ fn recordings() -> Option<PathBuf> {
     if fixtures.is_dir() {
         return Some(fixtures);
     }
-    println!("skipped: there are no recorded blocks at {}", fixtures.display());
+    // Past the test harness, which keeps what a passing test prints to itself.
+    let line = format!("SKIPPED: there are no recorded blocks at {}\n", fixtures.display());
+    io::stderr().write_all(line.as_bytes()).expect("standard error is there");
     None
 }
 
