@@ -7,7 +7,8 @@
 //! ```
 //!
 //! [`ChainSpec`] says which rules hold in a block. What a block does besides its transactions is one EIP per file,
-//! put in order by `positions` and written against committed state. [`oracle`] executes a block in order with
+//! put in order by `positions` and written against committed state. [`import`] is everything else that is checked of a
+//! block before and after it is executed. [`oracle`] executes a block in order with
 //! alloy-evm, independently of the engine; [`first_difference`] tells where two outcomes part.
 //!
 //! This crate knows headers, signatures, forks, system calls and receipts. It does not know where state comes from, how
@@ -18,6 +19,7 @@ mod chain;
 mod difference;
 mod error;
 mod executor;
+pub mod import;
 pub mod oracle;
 mod outcome;
 mod recovered;
@@ -40,7 +42,7 @@ mod system_call;
 mod plain_state;
 
 pub use bundle::{bundle_from_changes, changes_from_bundle};
-pub use chain::{ChainSpec, ChainSpecError};
+pub use chain::{ChainSpec, ChainSpecError, NetworkError};
 pub use difference::{AccountPart, Difference, first_difference};
 pub use error::{
     BlockError, BrokenInvariant, InvalidBlock, Position, SignatureFault, SystemCallFailure, TransactionFault,
