@@ -53,6 +53,9 @@ pub use recovered::{BlockTransaction, RecoveredBlock, recover};
 pub use system_call::RequestContracts;
 pub use validate::{Check, Checks, Claims, Status, validate};
 
+/// What may be wrong with a transaction by itself or on the state that it finds; [`TransactionFault`] holds it.
+pub use revm::context_interface::result::InvalidTransaction;
+
 // What an embedder needs of the layers below to say how execution is to go about it, and to watch it.
 pub use ropewalk_engine::{
     AbortCause, CancelToken, Engine, Event, Frontier, Incarnation, NoProbe, Probe, Schedule, Stats, TxIndex,
