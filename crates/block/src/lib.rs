@@ -6,6 +6,9 @@
 //! validate   BlockOutcome against what the header claims -> Checks
 //! ```
 //!
+//! A block's [`Record`] says what it did position by position; its [`AccessList`] (EIP-7928) is made from that, and one
+//! that came with a block can be the plan of its execution.
+//!
 //! [`ChainSpec`] says which rules hold in a block. What a block does besides its transactions is one EIP per file,
 //! put in order by `positions` and written against committed state. [`oracle`] executes a block in order with
 //! alloy-evm, independently of the engine; [`first_difference`] tells where two outcomes part.
@@ -13,6 +16,7 @@
 //! This crate knows headers, signatures, forks, system calls and receipts. It does not know where state comes from, how
 //! fixtures look, or who asks.
 
+mod access_list;
 mod bundle;
 mod chain;
 mod difference;
@@ -20,6 +24,7 @@ mod error;
 mod executor;
 pub mod oracle;
 mod outcome;
+mod record;
 mod recovered;
 mod validate;
 
@@ -39,6 +44,7 @@ mod system_call;
 #[cfg(test)]
 mod plain_state;
 
+pub use access_list::{AccessList, AccessListExtension, AccessListFault, AccessListPart};
 pub use bundle::{bundle_from_changes, changes_from_bundle};
 pub use chain::{ChainSpec, ChainSpecError};
 pub use difference::{AccountPart, Difference, first_difference};
@@ -47,9 +53,10 @@ pub use error::{
 };
 pub use executor::{BlockExecutor, Execution, ExecutorOptions};
 pub use outcome::{BlockOutcome, InvalidTransactions, SkippedTransaction};
+pub use record::{Accesses, AccountAccess, PositionRecord, Record};
 pub use recovered::{BlockTransaction, RecoveredBlock, recover};
 pub use system_call::RequestContracts;
-pub use validate::{Check, Checks, Claims, Status, validate};
+pub use validate::{Check, Checks, Claims, Computed, Status, validate};
 
 // What an embedder needs of the layers below to say how execution is to go about it, and to watch it.
 pub use ropewalk_engine::{
