@@ -17,6 +17,8 @@ use alloy_primitives::{Address, B256, Bytes};
 use revm::context_interface::result::{EVMError, HaltReason, InvalidHeader, InvalidTransaction};
 use ropewalk_state::StateError;
 
+use crate::AccessListFault;
+
 /// Why executing a block gave no outcome.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BlockError {
@@ -111,6 +113,9 @@ pub enum InvalidBlock {
         /// Index of the transaction that emitted it, where known.
         transaction: Option<usize>,
     },
+    /// The access list that came with the block is not the block's (EIP-7928).
+    #[error("the access list is not that of the block")]
+    AccessList(#[source] Box<AccessListFault>),
     /// The senders given for a block are not one for each transaction.
     #[error("{senders} senders are given for {transactions} transactions")]
     SenderCount {
@@ -238,6 +243,12 @@ impl BlockError {
             (EVMError::Custom(message), _) => unexplained(EVMError::Custom(message)).into(),
             (EVMError::CustomAny(error), _) => unexplained(EVMError::CustomAny(error)).into(),
         }
+    }
+}
+
+impl From<AccessListFault> for InvalidBlock {
+    fn from(fault: AccessListFault) -> Self {
+        Self::AccessList(Box::new(fault))
     }
 }
 

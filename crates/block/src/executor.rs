@@ -13,6 +13,7 @@
 mod committed;
 mod extract;
 mod hook;
+mod journal;
 
 use std::sync::Arc;
 
@@ -23,10 +24,17 @@ use ropewalk_engine::{
 use ropewalk_evm::{CodeCache, EvmFactory, EvmProgram, EvmSettings, ReaderBase, Transaction, TransactionInspector};
 use ropewalk_state::{StateError, StateReader};
 
-use self::{committed::Committed, extract::committed_changes, hook::Receipts};
+use self::{
+    committed::Committed,
+    extract::committed_changes,
+    hook::{BlockGas, Receipts},
+    journal::Journal,
+};
 use crate::{
-    BlockError, BlockOutcome, BlockTransaction, BrokenInvariant, ChainSpec, InvalidTransactions, Position,
-    RecoveredBlock, RequestContracts, positions,
+    AccessList, BlockError, BlockOutcome, BlockTransaction, BrokenInvariant, ChainSpec, InvalidBlock,
+    InvalidTransactions, Position, Record, RecoveredBlock, RequestContracts,
+    access_list::{self, Verifier},
+    positions,
 };
 
 /// What an executor is asked for, and how it goes about it.
@@ -36,6 +44,8 @@ pub struct ExecutorOptions {
     pub invalid: InvalidTransactions,
     /// Whether the contracts that collect requests must be there. Changes what is asked for.
     pub request_contracts: RequestContracts,
+    /// Whether the execution comes with a [`Record`] of every position. Changes what is asked for.
+    pub record: bool,
     /// Custom precompiles and inspectors. Precompiles change what is asked for.
     pub evm: EvmSettings,
     /// Analysed code, kept from block to block and shared between executors.
@@ -59,6 +69,7 @@ impl Default for ExecutorOptions {
         Self {
             invalid: InvalidTransactions::default(),
             request_contracts: RequestContracts::default(),
+            record: false,
             evm: EvmSettings::default(),
             codes: Arc::default(),
             frontier,
@@ -87,6 +98,8 @@ pub struct Execution {
     pub stats: Stats,
     /// The inspectors of the kept transactions, in block order, where inspectors were asked for.
     pub inspectors: Vec<Box<dyn TransactionInspector>>,
+    /// What happened at each position, where it was asked for or an access list was followed.
+    pub record: Option<Record>,
 }
 
 /// Accounts and slots that transactions are expected to touch: three accounts each, and what the gas they declare may
@@ -140,29 +153,77 @@ impl BlockExecutor {
         parent: Arc<dyn StateReader>,
         probe: &impl Probe,
     ) -> Result<Execution, BlockError> {
+        self.run(block, parent, None, probe)
+    }
+
+    /// Executes `block` by its access list: multi-version memory is seeded with what the list says, so that nothing waits
+    /// and nothing runs twice, and every position is compared with the list when it is committed.
+    ///
+    /// Invalid transactions are rejected, whatever the options say: the positions of a list are those of the block.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute), and [`InvalidBlock::AccessList`] at the first position that is not what the list
+    /// says of it. Order, size and hash of the list are checked before anything is executed, entries that nothing looks
+    /// at are found at the end.
+    ///
+    /// # Panics
+    /// As `execute`.
+    pub fn execute_by_access_list(
+        &self,
+        block: &RecoveredBlock,
+        parent: Arc<dyn StateReader>,
+        list: &AccessList,
+    ) -> Result<Execution, BlockError> {
+        list.check_form(&self.chain, block).map_err(InvalidBlock::from)?;
+        self.run(block, parent, Some(list), &NoProbe)
+    }
+
+    fn run(
+        &self,
+        block: &RecoveredBlock,
+        parent: Arc<dyn StateReader>,
+        list: Option<&AccessList>,
+        probe: &impl Probe,
+    ) -> Result<Execution, BlockError> {
         let chain = self.chain.for_block(&block.header);
         let env = chain.evm_env(&block.header);
         let spec = env.cfg_env.spec;
         let base = ReaderBase::new(Arc::clone(&parent));
         let keys = expected_keys(&block.transactions);
         let memory = Arc::new(Memory::<EvmProgram>::new(base, keys));
-        let mut hook = Receipts::new(&chain, block, &env, self.options.invalid);
-        let factory = EvmFactory::new(env, parent, Arc::clone(&self.options.codes), self.options.evm.clone());
+        if let Some(list) = list {
+            access_list::seed(&memory, list, &*parent);
+        }
+        let verifier = list.map(|list| Verifier::new(list, block.transactions.len()));
+        let mut journal = (self.options.record || list.is_some()).then(|| Journal::new(verifier));
+        let options = self.run_options(list.is_some(), journal.is_some());
+        let invalid = if list.is_some() { InvalidTransactions::Reject } else { self.options.invalid };
+        let gas = BlockGas::of(&env);
+        let mut factory = EvmFactory::new(env, parent, Arc::clone(&self.options.codes), self.options.evm.clone());
+        if journal.is_some() {
+            factory = factory.noting_accesses();
+        }
 
         // Its EVM is given up here, so that the engine's worker on this thread takes it over.
-        let before = &mut Committed::new(&memory, &factory, EnginePosition(0), Position::PreBlock);
-        positions::pre_block(&chain, block, before)?;
+        let recorder = journal.as_mut().map(|journal| &mut journal.recorder);
+        let mut before = Committed::new(&memory, &factory, EnginePosition(0), Position::PreBlock, recorder);
+        positions::pre_block(&chain, block, &mut before)?;
         before.give_up_evm();
+        journal.as_mut().map_or(Ok(()), Journal::end_position)?;
 
+        let mut hook = Receipts::new(&chain, block, gas, invalid, journal);
         let prepared = |transaction: &BlockTransaction| Transaction::new(Arc::clone(&transaction.env), spec);
         let transactions: Vec<_> = block.transactions.iter().map(prepared).collect();
-        let ran = self.engine.run_probed(&memory, &transactions, &factory, &mut hook, &self.run_options(), probe);
+        let ran = self.engine.run_probed(&memory, &transactions, &factory, &mut hook, &options, probe);
         let finished = ran.map_err(engine_error)?;
-        let Receipts { receipts, skipped, inspectors, gas, .. } = hook.finish()?;
+        let Receipts { receipts, skipped, inspectors, gas, mut journal, .. } = hook.finish()?;
 
         let last = EnginePosition(transactions.len() as u32 + 1);
-        let mut after = Committed::new(&memory, &factory, last, Position::PostBlock);
+        let recorder = journal.as_mut().map(|journal| &mut journal.recorder);
+        let mut after = Committed::new(&memory, &factory, last, Position::PostBlock, recorder);
         let requests = positions::post_block(&chain, block, &receipts, self.options.request_contracts, &mut after)?;
+        journal.as_mut().map_or(Ok(()), Journal::end_position)?;
+        let record = journal.map(Journal::finish).transpose()?;
         let changes = committed_changes(&memory)?;
         let stats = finished.stats;
         record_metrics(&stats);
@@ -171,11 +232,14 @@ impl BlockExecutor {
             outcome: BlockOutcome { receipts, requests, gas_used, blob_gas_used, changes, skipped },
             stats,
             inspectors,
+            record,
         })
     }
 
-    fn run_options(&self) -> RunOptions {
+    fn run_options(&self, seeded: bool, record: bool) -> RunOptions {
         RunOptions {
+            seeded,
+            record,
             frontier: self.options.frontier,
             schedule: self.options.schedule,
             inline: self.options.inline_below_gas.map_or(Inline::Automatic, Inline::Below),

@@ -6,6 +6,9 @@
 //! validate   BlockOutcome against what the header claims -> Checks
 //! ```
 //!
+//! A block's [`Record`] says what it did position by position; its [`AccessList`] (EIP-7928) is made from that, and one
+//! that came with a block can be the plan of its execution.
+//!
 //! [`ChainSpec`] says which rules hold in a block. What a block does besides its transactions is one EIP per file,
 //! put in order by `positions` and written against committed state. [`import`] is everything else that is checked of a
 //! block before and after it is executed. [`oracle`] executes a block in order with
@@ -14,6 +17,7 @@
 //! This crate knows headers, signatures, forks, system calls and receipts. It does not know where state comes from, how
 //! fixtures look, or who asks.
 
+mod access_list;
 mod bundle;
 mod chain;
 mod difference;
@@ -22,6 +26,7 @@ mod executor;
 pub mod import;
 pub mod oracle;
 mod outcome;
+mod record;
 mod recovered;
 mod validate;
 
@@ -41,6 +46,7 @@ mod system_call;
 #[cfg(test)]
 mod plain_state;
 
+pub use access_list::{AccessList, AccessListExtension, AccessListFault, AccessListPart};
 pub use bundle::{bundle_from_changes, changes_from_bundle};
 pub use chain::{ChainSpec, ChainSpecError, NetworkError};
 pub use difference::{AccountPart, Difference, first_difference};
@@ -49,9 +55,10 @@ pub use error::{
 };
 pub use executor::{BlockExecutor, Execution, ExecutorOptions};
 pub use outcome::{BlockOutcome, InvalidTransactions, SkippedTransaction};
+pub use record::{Accesses, AccountAccess, PositionRecord, Record};
 pub use recovered::{BlockTransaction, RecoveredBlock, recover};
 pub use system_call::RequestContracts;
-pub use validate::{Check, Checks, Claims, Status, validate};
+pub use validate::{Check, Checks, Claims, Computed, Status, validate};
 
 /// What may be wrong with a transaction by itself or on the state that it finds; [`TransactionFault`] holds it.
 pub use revm::context_interface::result::InvalidTransaction;

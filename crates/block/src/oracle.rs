@@ -24,9 +24,10 @@ mod verdict;
 use std::{borrow::Cow, cell::RefCell, fmt};
 
 use alloy_consensus::ReceiptEnvelope;
+use alloy_eip7928::{AccountChanges, BlockAccessIndex};
 use alloy_eips::eip4895::Withdrawal;
 use alloy_evm::{
-    EthEvmFactory, EvmEnv, EvmFactory,
+    EthEvmFactory, Evm as _, EvmEnv, EvmFactory,
     block::{BlockExecutionError, BlockExecutionResult, BlockExecutor},
     eth::{EthBlockExecutionCtx, EthBlockExecutor, receipt_builder::AlloyReceiptBuilder},
 };
@@ -56,6 +57,22 @@ pub fn execute<R: StateReader + ?Sized>(
     Oracle::new(chain, block, reader, InvalidTransactions::Reject)?.start().execute()?.outcome()
 }
 
+/// Executes a block in order and has revm make its access list (EIP-7928), from its own journal.
+///
+/// # Errors
+/// When the block is invalid or the state cannot be read.
+pub fn execute_with_access_list<R: StateReader + ?Sized>(
+    chain: &ChainSpec,
+    block: &RecoveredBlock,
+    reader: &R,
+) -> Result<(BlockOutcome, Vec<AccountChanges>), BlockError> {
+    let mut oracle = Oracle::new(chain, block, reader, InvalidTransactions::Reject)?;
+    oracle.lists_accesses = true;
+    let mut finished = oracle.start().execute()?;
+    let list = std::mem::take(&mut finished.access_list);
+    Ok((finished.outcome()?, list))
+}
+
 /// A block that can be executed in order any number of times.
 pub struct Oracle<'a, R: ?Sized> {
     chain: Cow<'a, ChainSpec>,
@@ -63,6 +80,7 @@ pub struct Oracle<'a, R: ?Sized> {
     reader: &'a R,
     env: EvmEnv<SpecId>,
     invalid: InvalidTransactions,
+    lists_accesses: bool,
     codes: RefCell<Codes>,
 }
 
@@ -78,6 +96,8 @@ pub struct Finished {
     result: BlockExecutionResult<ReceiptEnvelope>,
     bundle: BundleState,
     skipped: Vec<SkippedTransaction>,
+    /// As revm makes it; empty where nobody asked for it.
+    access_list: Vec<AccountChanges>,
 }
 
 impl<'a, R: StateReader + ?Sized> Oracle<'a, R> {
@@ -97,7 +117,7 @@ impl<'a, R: StateReader + ?Sized> Oracle<'a, R> {
         if !chain.is_paris_active_at_block(block.header.number) {
             rewards::check_ommers(block)?;
         }
-        Ok(Self { chain, block, reader, env, invalid, codes: RefCell::default() })
+        Ok(Self { chain, block, reader, env, invalid, lists_accesses: false, codes: RefCell::default() })
     }
 
     /// An oracle that has all code of the block analysed: the block is executed once to find out which that is.
@@ -144,12 +164,15 @@ impl<R: StateReader + ?Sized> Run<'_, R> {
     pub fn execute(self) -> Result<Finished, BlockError> {
         let failure = RefCell::new(None);
         let database = ReaderDatabase::new(self.oracle.reader, &self.oracle.codes, &failure);
-        let mut state = State::builder().with_database(database).with_bundle_update().build();
+        let lists_accesses = self.oracle.lists_accesses;
+        let state = State::builder().with_database(database).with_bundle_update();
+        let mut state = state.with_bal_builder_if(lists_accesses).build();
         let mut position = Position::PreBlock;
         match self.run_on(&mut state, &mut position) {
             Ok((result, skipped)) => {
                 state.merge_transitions(BundleRetention::Reverts);
-                Ok(Finished { result, bundle: state.take_bundle(), skipped })
+                let access_list = state.take_built_alloy_bal().unwrap_or_default();
+                Ok(Finished { result, bundle: state.take_bundle(), skipped, access_list })
             }
             Err(error) => Err(verdict::block_error(error, position, failure.take())),
         }
@@ -169,6 +192,7 @@ impl<R: StateReader + ?Sized> Run<'_, R> {
         executor.apply_pre_execution_changes()?;
         for (index, (env, transaction)) in transactions.into_iter().zip(&oracle.block.transactions).enumerate() {
             *position = Position::Transaction(index);
+            executor.evm_mut().db_mut().set_bal_index(BlockAccessIndex::new(index as u64 + 1));
             let recovered = &transaction.recovered;
             match executor.execute_transaction_without_commit((env, recovered)) {
                 Ok(output) => {
@@ -183,6 +207,8 @@ impl<R: StateReader + ?Sized> Run<'_, R> {
             }
         }
         *position = Position::PostBlock;
+        let last = BlockAccessIndex::new(oracle.block.transactions.len() as u64 + 1);
+        executor.evm_mut().db_mut().set_bal_index(last);
         let (_, result) = executor.finish()?;
         Ok((result, skipped))
     }
@@ -194,8 +220,9 @@ impl Finished {
     /// # Errors
     /// When revm changed an account's code and does not hold the new code.
     pub fn outcome(self) -> Result<BlockOutcome, BlockError> {
-        let Self { result: BlockExecutionResult { receipts, requests, gas_used, blob_gas_used }, bundle, skipped } =
-            self;
+        let Self {
+            result: BlockExecutionResult { receipts, requests, gas_used, blob_gas_used }, bundle, skipped, ..
+        } = self;
         let changes = changes_from_bundle(&bundle)?;
         Ok(BlockOutcome { receipts, requests, gas_used, blob_gas_used, changes, skipped })
     }

@@ -1,6 +1,6 @@
 //! What executing a block gave.
 
-use alloy_consensus::{ReceiptEnvelope, TxReceipt, proofs::calculate_receipt_root};
+use alloy_consensus::{Eip658Value, ReceiptEnvelope, TxReceipt, proofs::calculate_receipt_root};
 use alloy_eips::eip7685::Requests;
 use alloy_evm::block::BlockExecutionResult;
 use alloy_primitives::{B256, Bloom};
@@ -50,6 +50,21 @@ impl BlockOutcome {
     /// Root of the trie of receipts. From Byzantium on it must equal the header's.
     pub fn receipts_root(&self) -> B256 {
         calculate_receipt_root(&self.receipts)
+    }
+
+    /// Root of the trie of receipts before Byzantium, where each receipt holds the state root after its transaction.
+    /// `None` where there are not as many roots as receipts.
+    pub fn receipts_root_with_states(&self, state_roots: &[B256]) -> Option<B256> {
+        if state_roots.len() != self.receipts.len() {
+            return None;
+        }
+        let with_state = |(receipt, root): (&ReceiptEnvelope, &B256)| {
+            let mut inner = receipt.as_receipt_with_bloom()?.clone();
+            inner.receipt.status = Eip658Value::PostState(*root);
+            Some(ReceiptEnvelope::Legacy(inner))
+        };
+        let receipts: Vec<_> = self.receipts.iter().zip(state_roots).map(with_state).collect::<Option<_>>()?;
+        Some(calculate_receipt_root(&receipts))
     }
 
     /// Union of the receipts' blooms.

@@ -1,7 +1,7 @@
 //! An outcome against what its header claims.
 //!
-//! Not every claim can be checked: a recording may lack the field, a fork may not have it yet, a receipt before
-//! Byzantium holds a state root that only a full state can tell. What cannot be checked is [`Check::Unknown`], which
+//! Not every claim can be checked: a recording may lack the field, a fork may not have it yet, and some of what a header
+//! claims only a whole state, or a record of the block, can tell ([`Computed`]). What cannot be checked is [`Check::Unknown`], which
 //! is neither good nor bad.
 
 use std::fmt;
@@ -25,8 +25,21 @@ pub struct Claims {
     pub requests_hash: Option<B256>,
     /// Blob gas used by the block (EIP-4844).
     pub blob_gas_used: Option<u64>,
+    /// Hash of the block's access list (EIP-7928).
+    pub access_list_hash: Option<B256>,
     /// Root of the state after the block.
     pub state_root: Option<B256>,
+}
+
+/// What an outcome does not say by itself. `None` where it was not computed, or cannot be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Computed {
+    /// Root of the state after the block.
+    pub state_root: Option<B256>,
+    /// Root of the state after each transaction, which receipts before Byzantium hold.
+    pub transaction_roots: Option<Vec<B256>>,
+    /// Hash of the block's access list (EIP-7928).
+    pub access_list_hash: Option<B256>,
 }
 
 impl Claims {
@@ -38,6 +51,7 @@ impl Claims {
             logs_bloom: Some(header.logs_bloom),
             requests_hash: header.requests_hash,
             blob_gas_used: header.blob_gas_used,
+            access_list_hash: header.block_access_list_hash,
             state_root: Some(header.state_root),
         }
     }
@@ -75,7 +89,7 @@ pub enum Status {
 pub struct Checks {
     /// Gas used by the block.
     pub gas_used: Check<u64>,
-    /// Root of the trie of receipts; known from Byzantium on.
+    /// Root of the trie of receipts; known from Byzantium on, and before it where the root after each transaction is.
     pub receipts_root: Check<B256>,
     /// Union of the receipts' blooms.
     pub logs_bloom: Check<Bloom>,
@@ -83,29 +97,35 @@ pub struct Checks {
     pub requests_hash: Check<B256>,
     /// Blob gas used by the block; known from Cancun on.
     pub blob_gas_used: Check<u64>,
+    /// Hash of the access list; known where a record of the block was asked for.
+    pub access_list_hash: Check<B256>,
     /// Root of the state after the block; known where one could be computed.
     pub state_root: Check<B256>,
 }
 
-/// Compares an outcome with the claims of the block's header. `state_root` is the root computed after the outcome's
-/// changes, where the state allows to compute one.
+/// Compares an outcome, and what was computed besides, with the claims of the block's header.
 pub fn validate(
     chain: &ChainSpec,
     header: &Header,
     claims: &Claims,
     outcome: &BlockOutcome,
-    state_root: Option<B256>,
+    computed: &Computed,
 ) -> Checks {
     let has_status_receipts = chain.is_byzantium_active_at_block(header.number);
     let has_requests = chain.is_prague_active_at_timestamp(header.timestamp);
     let has_blobs = chain.is_cancun_active_at_timestamp(header.timestamp);
     Checks {
         gas_used: Check::of(claims.gas_used, || Some(outcome.gas_used)),
-        receipts_root: Check::of(claims.receipts_root, || has_status_receipts.then(|| outcome.receipts_root())),
+        receipts_root: Check::of(claims.receipts_root, || match &computed.transaction_roots {
+            _ if has_status_receipts => Some(outcome.receipts_root()),
+            Some(roots) => outcome.receipts_root_with_states(roots),
+            None => None,
+        }),
         logs_bloom: Check::of(claims.logs_bloom, || Some(outcome.logs_bloom())),
         requests_hash: Check::of(claims.requests_hash, || has_requests.then(|| outcome.requests_hash())),
         blob_gas_used: Check::of(claims.blob_gas_used, || has_blobs.then_some(outcome.blob_gas_used)),
-        state_root: Check::of(claims.state_root, || state_root),
+        access_list_hash: Check::of(claims.access_list_hash, || computed.access_list_hash),
+        state_root: Check::of(claims.state_root, || computed.state_root),
     }
 }
 
@@ -132,13 +152,14 @@ impl<T> Check<T> {
 
 impl Checks {
     /// Each check's name, as in the header's JSON with underscores, and its result.
-    pub fn statuses(&self) -> [(&'static str, Status); 6] {
+    pub fn statuses(&self) -> [(&'static str, Status); 7] {
         [
             ("gas_used", self.gas_used.status()),
             ("receipts_root", self.receipts_root.status()),
             ("logs_bloom", self.logs_bloom.status()),
             ("requests_hash", self.requests_hash.status()),
             ("blob_gas_used", self.blob_gas_used.status()),
+            ("access_list_hash", self.access_list_hash.status()),
             ("state_root", self.state_root.status()),
         ]
     }
@@ -156,6 +177,7 @@ impl Checks {
             line("logs_bloom", &self.logs_bloom),
             line("requests_hash", &self.requests_hash),
             line("blob_gas_used", &self.blob_gas_used),
+            line("access_list_hash", &self.access_list_hash),
             line("state_root", &self.state_root),
         ];
         lines.into_iter().flatten().collect()
@@ -206,7 +228,8 @@ mod tests {
     }
 
     fn checks(header: &Header, claims: Claims, state_root: Option<B256>) -> Checks {
-        validate(&ChainSpec::mainnet(), header, &claims, &BlockOutcome::default(), state_root)
+        let computed = Computed { state_root, ..Computed::default() };
+        validate(&ChainSpec::mainnet(), header, &claims, &BlockOutcome::default(), &computed)
     }
 
     fn unknown(checks: &Checks) -> Vec<&'static str> {
@@ -217,9 +240,9 @@ mod tests {
     #[test]
     fn claims_that_hold_are_ok_and_forks_decide_what_is_known() {
         let cases: [(u64, u64, &[&str]); 3] = [
-            (4_369_999, 0, &["receipts_root", "requests_hash", "blob_gas_used", "state_root"]),
-            (4_370_000, 0, &["requests_hash", "blob_gas_used", "state_root"]),
-            (23_000_000, PRAGUE, &["state_root"]),
+            (4_369_999, 0, &["receipts_root", "requests_hash", "blob_gas_used", "access_list_hash", "state_root"]),
+            (4_370_000, 0, &["requests_hash", "blob_gas_used", "access_list_hash", "state_root"]),
+            (23_000_000, PRAGUE, &["access_list_hash", "state_root"]),
         ];
         for (number, timestamp, expected) in cases {
             let header = header(number, timestamp);
@@ -244,6 +267,6 @@ mod tests {
     fn a_field_that_the_recording_lacks_is_unknown() {
         let checks = checks(&header(23_000_000, PRAGUE), Claims::default(), Some(B256::ZERO));
         assert!(checks.hold());
-        assert_eq!(unknown(&checks).len(), 6);
+        assert_eq!(unknown(&checks).len(), 7);
     }
 }

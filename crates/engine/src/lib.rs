@@ -62,7 +62,7 @@ mod toy;
 
 pub use error::RunError;
 pub use index::{Incarnation, Position, TxIndex};
-pub use memory::{Final, Memory};
+pub use memory::{Final, Memory, Written};
 pub use options::{CancelToken, Frontier, Inline, RunOptions, Schedule};
 pub use pool::Engine;
 pub use probe::{AbortCause, Event, NoProbe, Probe};

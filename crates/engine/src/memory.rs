@@ -63,6 +63,17 @@ pub struct Final<'a, P: Program> {
     pub cleared: bool,
 }
 
+/// What one transaction did to one key.
+#[derive(Debug, Clone)]
+pub struct Written<'a, P: Program> {
+    /// The key.
+    pub key: &'a P::Key,
+    /// Its value below the transaction, even where the transaction itself clears what shadows the key.
+    pub before: P::Value,
+    /// Its value with all of the transaction's writes made.
+    pub after: P::Value,
+}
+
 /// Why a value could not be resolved.
 #[derive(Debug)]
 pub(crate) enum Unresolved<F> {
@@ -149,12 +160,13 @@ impl<P: Program> Memory<P> {
             state = cell.state.lock();
         }
         let visible = visible_versions(&state, position, cleared);
+        let whole = cleared.is_none() && !visible.is_empty() && visible.len() == state.versions.len();
+        let visible = deciding_versions(&state, visible);
         if estimates == Estimates::Refuse
             && let Some(version) = state.versions.range(visible.clone()).rev().find(|version| version.estimate)
         {
             return Err(Unresolved::Estimate(TxIndex(version.position.0 - 1)));
         }
-        let whole = cleared.is_none() && !visible.is_empty() && visible.len() == state.versions.len();
         if let Some(top) = state.top.as_ref().filter(|_| whole) {
             return Ok(with(top, state.changes));
         }
@@ -199,9 +211,9 @@ impl<P: Program> Memory<P> {
         }
         let shadow = self.table.find(&P::shadow(self.key(id))?)?;
         let state = self.table.cell(shadow).state.lock();
-        let speculative = state.versions.iter().rev().filter(|version| version.position < position);
-        let speculative = speculative.filter(|version| version.delta.clears_shadowed()).map(|version| version.position);
-        speculative.max().max(state.cleared)
+        let mut below = state.versions.iter().rev().filter(|version| version.position < position);
+        let speculative = below.find(|version| version.delta.clears_shadowed()).map(|version| version.position);
+        speculative.max(state.cleared)
     }
 
     /// Whether everything that an attempt relied upon holds as of `position`, and its steps fit.
@@ -254,6 +266,31 @@ impl<P: Program> Memory<P> {
         Ok(holds)
     }
 
+    /// Records the value of `key` before the block, so that the base state is not asked for it. Does nothing where the
+    /// value is known already.
+    pub fn preload(&self, key: &P::Key, value: P::Value) {
+        let cell = self.table.cell(self.intern(key));
+        // Whoever comes second brings the same value: a base state is a snapshot.
+        let _ = cell.base.set(value);
+    }
+
+    /// The value of `key` before the block, where somebody needed to know it.
+    pub fn base(&self, key: &P::Key) -> Option<&P::Value> {
+        self.table.cell(self.table.find(key)?).base.get()
+    }
+
+    /// Makes what the transaction at `position` is said to write visible to all higher positions before anything has
+    /// run. A run over it is to be told that it is [seeded](crate::RunOptions::seeded).
+    ///
+    /// Where many transactions write one key, the deltas had better be [absolute](Delta::is_absolute): a reader looks
+    /// down to the first that is.
+    pub fn seed(&self, position: Position, key: &P::Key, delta: P::Delta) {
+        let write = Write { cell: self.intern(key), delta };
+        let cell = self.announce(&write);
+        let version = Version { position, incarnation: Incarnation(0), estimate: false, delta: write.delta };
+        cell.state.lock().publish(version, &mut Vec::new());
+    }
+
     /// Makes an incarnation's writes visible to higher transactions and drops those of earlier incarnations (`before`:
     /// the cells they wrote). Adds the transactions that may have to run again to `dirty`.
     pub(crate) fn publish(
@@ -292,6 +329,24 @@ impl<P: Program> Memory<P> {
             let at = state.versions_at(position);
             state.versions.range_mut(at).for_each(|version| version.estimate = true);
         }
+    }
+
+    /// What a transaction's writes do to each key that it writes, in the order of first writes.
+    pub(crate) fn written<'a>(
+        &'a self,
+        position: Position,
+        writes: &[Write<P>],
+    ) -> Result<Vec<Written<'a, P>>, Unresolved<P::Fault>> {
+        let first = |(at, write): &(usize, &Write<P>)| !writes[..*at].iter().any(|other| other.cell == write.cell);
+        let change = |(at, write): (usize, &Write<P>)| {
+            let before = self.resolve(write.cell, position, Estimates::Take, |value, _| value.clone())?;
+            let key = self.key(write.cell);
+            let mut after = if self.is_hidden_by(writes, write.cell) { P::hidden(key) } else { before.clone() };
+            let own = writes[at..].iter().filter(|other| other.cell == write.cell);
+            own.for_each(|own| own.delta.apply(&mut after));
+            Ok(Written { key, before, after })
+        };
+        writes.iter().enumerate().filter(first).map(change).collect()
     }
 
     /// Reads the base values that folding `writes` takes: what can fail comes before anybody hears of a commit.
@@ -418,6 +473,15 @@ fn visible_versions<P: Program>(
     let end = state.versions.partition_point(|version| version.position < position);
     let start = cleared.map_or(0, |clear| state.versions.partition_point(|version| version.position < clear));
     start.min(end)..end
+}
+
+/// Those of the visible versions on which the value depends: from the last absolute one on.
+fn deciding_versions<P: Program>(state: &CellState<P>, visible: std::ops::Range<usize>) -> std::ops::Range<usize> {
+    let mut from_above = state.versions.range(visible.clone()).rev();
+    match from_above.position(|version| version.delta.is_absolute()) {
+        Some(above) => visible.end - 1 - above..visible.end,
+        None => visible,
+    }
 }
 
 impl<P: Program> fmt::Debug for Memory<P> {

@@ -13,6 +13,11 @@ pub struct RunOptions {
     pub schedule: Schedule,
     /// Whether frontier runs record their observations, so that the hook gets to see them.
     pub record: bool,
+    /// Whether the memory was [seeded](crate::Memory::seed) with what each transaction writes: reads then find it there
+    /// and nothing is published, and where the seeds are right nothing is run twice. Whoever seeds must compare, in the
+    /// hook, each transaction's [effects](crate::Effects::written) with its seeds and stop the run where they differ: a
+    /// seed that its transaction does not make good would be taken for committed.
+    pub seeded: bool,
     /// Cost that speculation may take, as a multiple of the summed weight of all transactions. A transaction that the
     /// budget no longer covers waits for the frontier.
     pub speculation_multiple: u32,
@@ -30,6 +35,7 @@ impl Default for RunOptions {
             frontier: Frontier::Eager,
             schedule: Schedule::Normal,
             record: false,
+            seeded: false,
             speculation_multiple: 3,
             inline: Inline::Automatic,
             window_per_worker: 512,

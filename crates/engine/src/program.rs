@@ -99,6 +99,11 @@ pub trait Delta<V>: Clone + Debug + PartialEq + Send + Sync {
     /// The fields that it may change.
     fn fields(&self) -> Fields;
 
+    /// Whether the value after it is the same whatever the value before it was: nobody needs to look further down.
+    fn is_absolute(&self) -> bool {
+        false
+    }
+
     /// Whether it hides all older writes of the keys that have this key as [shadow](Program::shadow).
     fn clears_shadowed(&self) -> bool {
         false

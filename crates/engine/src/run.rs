@@ -154,7 +154,7 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
         let mode = if adversary.is_some() { Frontier::Never } else { options.frontier };
         let plan = Plan {
             weights: transactions.iter().map(|each| (P::weight(each), P::effort(each) > 0)).collect(),
-            after: lanes::<P>(transactions, workers),
+            after: lanes::<P>(transactions, if options.seeded { 1 } else { workers }),
             workers: workers as u32,
             window_per_worker: options.window_per_worker,
             frontier: mode,
@@ -246,7 +246,7 @@ impl<P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Drop for EndOn
     }
 }
 
-/// The previous transaction of each transaction's lane. One worker needs no hints.
+/// The previous transaction of each transaction's lane. One worker needs no hints, nor does who finds everything seeded.
 fn lanes<P: Program>(transactions: &[P::Transaction], workers: usize) -> Vec<Option<u32>> {
     if workers == 1 {
         return vec![None; transactions.len()];

@@ -41,7 +41,7 @@ pub fn run<P: Program>(
             Err(other) => unreachable!("nothing interrupts transaction {index} of a serial run: {other:?}"),
         };
         view.prepare().map_err(|source| RunError::Fault { index, source })?;
-        let effects = Effects { memory, reads: &view.reads, writes: &view.writes };
+        let effects = Effects { memory, position: index.position(), reads: &view.reads, writes: &view.writes };
         match hook.commit_transaction(index, output, effects) {
             Decision::Keep => view.commit().map_err(|source| RunError::Fault { index, source })?,
             Decision::Skip => {}

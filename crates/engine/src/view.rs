@@ -11,7 +11,7 @@
 use std::fmt;
 
 use crate::{
-    CellId, Incarnation, Memory, Observation, Position, Program, TxIndex,
+    CellId, Incarnation, Memory, Observation, Position, Program, TxIndex, Written,
     memory::{Estimates, Read, Unresolved, Write},
     sync::Arc,
 };
@@ -80,10 +80,17 @@ impl<P: Program> View<P> {
 
     /// A view of the committed values at `position`, for what runs in order before and after the transactions.
     /// Nothing it writes is seen by anybody until [`commit`](Self::commit).
-    pub fn committed(memory: Arc<Memory<P>>, position: Position) -> Self {
-        let mut view = Self::new(memory, ViewOptions { record: false, check_when_due: false });
+    ///
+    /// With `record` it keeps its observations for whoever asks for its [effects](Self::effects).
+    pub fn committed(memory: Arc<Memory<P>>, position: Position, record: bool) -> Self {
+        let mut view = Self::new(memory, ViewOptions { record, check_when_due: false });
         view.position = position;
         view
+    }
+
+    /// What was observed and written through a [committed](Self::committed) view since its last commit.
+    pub fn effects(&self) -> Effects<'_, P> {
+        Effects { memory: self.memory(), position: self.position, reads: &self.reads, writes: &self.writes }
     }
 
     /// Makes what was written through a [committed](Self::committed) view part of the committed values.
@@ -254,6 +261,7 @@ impl<F> From<Unresolved<F>> for Interrupt<F> {
 /// What a transaction that is being committed observed and wrote.
 pub struct Effects<'a, P: Program> {
     pub(crate) memory: &'a Memory<P>,
+    pub(crate) position: Position,
     pub(crate) reads: &'a [Read<P>],
     pub(crate) writes: &'a [Write<P>],
 }
@@ -269,6 +277,25 @@ impl<'a, P: Program> Effects<'a, P> {
     pub fn writes(&self) -> impl Iterator<Item = (&'a P::Key, &'a P::Delta)> {
         let memory = self.memory;
         self.writes.iter().map(move |write| (memory.key(write.cell), &write.delta))
+    }
+
+    /// The value of `key` below the transaction.
+    ///
+    /// # Errors
+    /// A fault, when the base state fails.
+    pub fn below(&self, key: &P::Key) -> Result<P::Value, P::Fault> {
+        let cell = self.memory.intern(key);
+        let below = self.memory.resolve(cell, self.position, Estimates::Take, |value, _| value.clone());
+        below.map_err(Unresolved::into_fault)
+    }
+
+    /// What it does to each key that it writes, in the order of first writes. What lies below is committed, so that
+    /// this is exact.
+    ///
+    /// # Errors
+    /// A fault, when the base state fails.
+    pub fn written(&self) -> Result<Vec<Written<'a, P>>, P::Fault> {
+        self.memory.written(self.position, self.writes).map_err(Unresolved::into_fault)
     }
 }
 

@@ -44,6 +44,10 @@ impl fmt::Display for Torn {
 impl std::error::Error for Torn {}
 
 impl Delta<u64> for Set {
+    fn is_absolute(&self) -> bool {
+        true
+    }
+
     fn apply(&self, value: &mut u64) {
         *value = self.0;
     }
@@ -279,12 +283,12 @@ fn base_state_is_read_once_per_key() {
 #[test]
 fn what_comes_before_and_after_is_committed_in_order() {
     let memory = memory();
-    let mut before = View::committed(Arc::clone(&memory), Position(0));
+    let mut before = View::committed(Arc::clone(&memory), Position(0), false);
     before.write(&0, Set(40));
     before.commit().unwrap();
     let list: Vec<_> = (0..50).map(|_| count(0)).collect();
     engine(3).run(&memory, &list, &Reels, &mut keeps(), &RunOptions::default()).unwrap();
-    let mut after = View::committed(Arc::clone(&memory), Position(51));
+    let mut after = View::committed(Arc::clone(&memory), Position(51), false);
     let value = after.read(&0).unwrap();
     after.write(&0, Set(value + 1_000));
     after.commit().unwrap();

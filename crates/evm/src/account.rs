@@ -92,6 +92,8 @@ pub enum Existence {
     Present,
     /// It is gone.
     Absent,
+    /// It exists unless it is empty (EIP-161). Of what is written down about an account and not of what was done to it.
+    UnlessEmpty,
 }
 
 /// What a transaction does to an account.
@@ -141,7 +143,8 @@ impl AccountDelta {
         }
     }
 
-    pub(crate) fn apply(&self, value: &mut AccountValue) {
+    /// Makes the change. A balance that would leave its range saturates.
+    pub fn apply(&self, value: &mut AccountValue) {
         match self.balance {
             BalanceStep::Keep => {}
             BalanceStep::Credit { amount, .. } => value.balance = value.balance.saturating_add(amount),
@@ -158,11 +161,18 @@ impl AccountDelta {
         match self.existence {
             Existence::Derived => value.exists |= !value.is_empty(),
             Existence::Present => value.exists = true,
+            Existence::UnlessEmpty => value.exists = !value.is_empty(),
             Existence::Absent => {
                 value.destroyed = true;
                 value.exists = false;
             }
         }
+    }
+
+    /// Whether it says of every field what it is afterwards.
+    pub(crate) fn is_absolute(&self) -> bool {
+        let sets_all = matches!(self.balance, BalanceStep::Set(_)) && self.nonce.is_some() && self.code.is_some();
+        sets_all && self.existence != Existence::Derived
     }
 
     pub(crate) fn fields(&self) -> Fields {

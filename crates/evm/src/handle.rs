@@ -159,6 +159,8 @@ pub struct StateHandle {
     /// The accounts that were loaded; where nothing is recorded, those that were touched, once the transaction is over.
     loaded: Vec<Loaded>,
     by_address: HashMap<Address, u32, foldhash::fast::RandomState>,
+    /// Number of the oldest block whose hash the attempt asked for.
+    oldest_block_hash: Option<u64>,
     /// What interrupted the attempt. A precompile can make a result of the error that it was given; nothing that comes
     /// after an interrupt counts.
     interrupt: Option<Interrupt<StateError>>,
@@ -173,6 +175,7 @@ impl StateHandle {
             recording: false,
             loaded: Vec::new(),
             by_address: HashMap::default(),
+            oldest_block_hash: None,
             interrupt: None,
         }
     }
@@ -199,7 +202,7 @@ impl StateHandle {
         self.view = Some(view);
         self.loaded.clear();
         self.by_address.clear();
-        self.interrupt = None;
+        (self.oldest_block_hash, self.interrupt) = (None, None);
     }
 
     /// Whether the attempt was interrupted.
@@ -256,6 +259,11 @@ impl StateHandle {
                 self.loaded[*at as usize].observe_emptiness(info);
             }
         }
+    }
+
+    /// Number of the oldest block whose hash the attempt asked for.
+    pub(crate) fn oldest_block_hash(&self) -> Option<u64> {
+        self.oldest_block_hash
     }
 
     /// Whether an address has no storage, as an observation (EIP-7610).
@@ -354,6 +362,7 @@ impl Database for StateHandle {
     }
 
     fn block_hash(&mut self, number: u64) -> Result<B256, HandleError> {
+        self.oldest_block_hash = Some(self.oldest_block_hash.map_or(number, |oldest| oldest.min(number)));
         self.uninterrupted(|handle| handle.source().reader.block_hash(number).map_err(Interrupt::Fault))
     }
 }

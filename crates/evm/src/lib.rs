@@ -19,8 +19,10 @@
 //! | `transfer` | plain payments, which need no EVM |
 //! | `translate` | revm's journal to deltas: destruction, creation, emptiness |
 //! | [`EvmWorker`] | one EVM per thread, reused |
+//! | [`Accesses`] | what a transaction looked at, where that is asked for |
 //! | [`CodeCache`] | analysed code by hash, shared by all workers and blocks |
 
+mod accesses;
 mod account;
 mod base;
 mod code;
@@ -34,6 +36,7 @@ mod transfer;
 mod translate;
 mod worker;
 
+pub use accesses::{Accesses, AccountAccess};
 pub use account::{AccountDelta, AccountObservation, AccountValue, BalanceRange, BalanceStep, Existence};
 pub use base::ReaderBase;
 pub use code::CodeCache;

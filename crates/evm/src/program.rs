@@ -11,7 +11,7 @@ use revm::{
 use ropewalk_engine::{Delta, Fields, Observation, Program};
 use ropewalk_state::StateError;
 
-use crate::{AccountDelta, AccountObservation, AccountValue, TransactionInspector};
+use crate::{Accesses, AccountDelta, AccountObservation, AccountValue, TransactionInspector};
 
 /// Bits of the fields that make up the values.
 pub mod field {
@@ -122,6 +122,8 @@ pub struct TxOutput {
     pub bloom: Bloom,
     /// The attempt's own inspector, if there is one.
     pub inspector: Option<Box<dyn TransactionInspector>>,
+    /// What the attempt looked at, where that was asked for.
+    pub accesses: Option<Box<Accesses>>,
 }
 
 /// Why a transaction has no result.
@@ -213,6 +215,13 @@ impl Delta<EvmValue> for EvmDelta {
         match self {
             Self::Account(delta) => delta.fields(),
             Self::Slot(_) => field::SLOT,
+        }
+    }
+
+    fn is_absolute(&self) -> bool {
+        match self {
+            Self::Account(delta) => delta.is_absolute(),
+            Self::Slot(_) => true,
         }
     }
 

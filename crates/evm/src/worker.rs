@@ -18,7 +18,7 @@ use ropewalk_engine::{Incarnation, Interrupt, TxIndex, View, Worker, WorkerFacto
 use ropewalk_state::{StateError, StateReader};
 
 use crate::{
-    CodeCache, EvmProgram, ExecutionFailure, StateHandle, Transaction, TransactionInspector, TxOutput,
+    Accesses, CodeCache, EvmProgram, ExecutionFailure, StateHandle, Transaction, TransactionInspector, TxOutput,
     handler::{MachineError, ObservingHandler},
     instructions::observing_instructions,
     machine::Machine,
@@ -54,13 +54,21 @@ pub struct EvmFactory {
     reader: Arc<dyn StateReader>,
     codes: Arc<CodeCache>,
     settings: EvmSettings,
+    notes_accesses: bool,
 }
 
 impl EvmFactory {
     /// A factory of workers that run transactions in `env`. `reader` is the block's base state; it is asked here for
     /// code and block hashes only, which no transaction changes.
     pub fn new(env: EvmEnv, reader: Arc<dyn StateReader>, codes: Arc<CodeCache>, settings: EvmSettings) -> Self {
-        Self { env, reader, codes, settings }
+        Self { env, reader, codes, settings, notes_accesses: false }
+    }
+
+    /// The same factory, whose workers say what each transaction looked at. The views that they are given must record.
+    #[must_use]
+    pub fn noting_accesses(mut self) -> Self {
+        self.notes_accesses = true;
+        self
     }
 }
 
@@ -68,8 +76,9 @@ impl WorkerFactory<EvmProgram> for EvmFactory {
     type Worker = EvmWorker;
 
     fn build(&self) -> EvmWorker {
-        let Self { env, reader, codes, settings } = self;
+        let Self { env, reader, codes, settings, notes_accesses } = self;
         let mut worker = EvmWorker::new(env, settings);
+        worker.notes_accesses = *notes_accesses;
         worker.database().attach(Arc::clone(reader), Arc::clone(codes));
         worker
     }
@@ -90,6 +99,10 @@ pub struct EvmWorker {
     is_plain: bool,
     /// Whether plain payments are made without revm.
     pays_directly: bool,
+    /// Whether what an attempt looked at comes out with its result.
+    notes_accesses: bool,
+    /// What the last attempt looked at.
+    accesses: Option<Box<Accesses>>,
     /// Whether an attempt is under way. Still set when the worker is given up, it was ended by a panic.
     in_attempt: bool,
     inspectors: Option<Arc<dyn InspectorFactory>>,
@@ -107,6 +120,8 @@ impl EvmWorker {
             handler: ObservingHandler,
             is_plain,
             pays_directly: is_plain && is_plain_under(spec),
+            notes_accesses: false,
+            accesses: None,
             in_attempt: false,
             inspectors: settings.inspectors.clone(),
         }
@@ -114,6 +129,17 @@ impl EvmWorker {
 
     fn machine(&mut self) -> &mut Machine {
         self.machine.as_mut().expect("a worker that is given up runs nothing")
+    }
+
+    /// What a plain payment looks at: its parties, and whoever is tipped.
+    fn payment_accesses(&mut self, env: &TxEnv) -> Accesses {
+        let tipped = Accesses::of_accounts([self.machine().inner.ctx.block.beneficiary]);
+        let parties = [env.caller].into_iter().chain(env.kind.to().copied());
+        // That neither has code is what makes it a plain payment.
+        let mut accesses = Accesses::of_accounts(parties);
+        accesses.accounts.iter_mut().for_each(|party| party.code = true);
+        accesses.merge([tipped]);
+        accesses
     }
 
     fn database(&mut self) -> &mut StateHandle {
@@ -141,6 +167,11 @@ impl EvmWorker {
         }
     }
 
+    /// What the last system call looked at, where that is asked for.
+    pub fn take_accesses(&mut self) -> Option<Box<Accesses>> {
+        self.accesses.take()
+    }
+
     /// Runs something in the EVM over `view`, and leaves reads and writes there.
     fn attempt(
         &mut self,
@@ -149,7 +180,8 @@ impl EvmWorker {
         run: impl FnOnce(&mut ObservingHandler, &mut Machine) -> Result<ExecutionResult<HaltReason>, MachineError>,
     ) -> Result<Result<ExecutionResult<HaltReason>, ExecutionFailure>, Interrupt<StateError>> {
         self.in_attempt = true;
-        let Self { machine, handler, .. } = self;
+        let Self { machine, handler, notes_accesses, accesses, .. } = self;
+        *accesses = None;
         let machine = machine.as_mut().expect("a worker that is given up runs nothing");
         machine.inner.ctx.journaled_state.database.begin(view.take());
         machine.inner.ctx.tx = env;
@@ -162,6 +194,9 @@ impl EvmWorker {
         // Whatever happened: revm's warm sets, logs and accounts must not reach the next attempt.
         let state = context.journaled_state.finalize();
         let handle = &mut context.journaled_state.database;
+        if ran.is_ok() && *notes_accesses {
+            *accesses = Some(Box::new(Accesses::of_journal(&state, handle)));
+        }
         if ran.is_ok() && !handle.is_interrupted() {
             write_journal(state, &present, spec, handle);
         }
@@ -197,7 +232,10 @@ impl Worker<EvmProgram> for EvmWorker {
             self.machine().inner.ctx.tx = Arc::clone(&env);
             let handler = self.handler;
             match transfer(self.machine(), &handler, view) {
-                Ok(Some(result)) => return Ok(TxOutput { result: Ok(result), bloom: Bloom::ZERO, inspector: None }),
+                Ok(Some(result)) => {
+                    let accesses = self.notes_accesses.then(|| Box::new(self.payment_accesses(&env)));
+                    return Ok(TxOutput { result: Ok(result), bloom: Bloom::ZERO, inspector: None, accesses });
+                }
                 // revm comes to what cannot be read in its own order: of several faults the first is the block's.
                 Ok(None) | Err(Interrupt::Fault(_)) => {}
                 Err(interrupt) => return Err(interrupt),
@@ -205,7 +243,8 @@ impl Worker<EvmProgram> for EvmWorker {
         }
         let Some(inspectors) = &self.inspectors else {
             let result = self.attempt(env, view, |handler, machine| handler.run(machine))?;
-            return Ok(TxOutput { bloom: bloom_of(&result), result, inspector: None });
+            let accesses = self.accesses.take();
+            return Ok(TxOutput { bloom: bloom_of(&result), result, inspector: None, accesses });
         };
         let index = TxIndex(view.position().0 - 1);
         let inspector = inspectors.inspector(index, view.incarnation());
@@ -217,7 +256,8 @@ impl Worker<EvmProgram> for EvmWorker {
             ran
         })?;
         let inspector = std::mem::replace(&mut self.machine().inner.inspector, Box::new(NoOpInspector));
-        Ok(TxOutput { bloom: bloom_of(&result), result, inspector: Some(inspector) })
+        let accesses = self.accesses.take();
+        Ok(TxOutput { bloom: bloom_of(&result), result, inspector: Some(inspector), accesses })
     }
 }
 

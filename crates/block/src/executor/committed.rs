@@ -6,11 +6,12 @@ use alloy_primitives::{Address, Bytes, KECCAK256_EMPTY, U256};
 use revm::context_interface::result::{ExecutionResult, HaltReason};
 use ropewalk_engine::{Interrupt, Memory, Position as EnginePosition, View, WorkerFactory};
 use ropewalk_evm::{
-    AccountDelta, AccountValue, BalanceStep, EvmDelta, EvmFactory, EvmKey, EvmProgram, EvmValue, EvmWorker, Existence,
+    Accesses, AccountDelta, AccountValue, BalanceStep, EvmDelta, EvmFactory, EvmKey, EvmProgram, EvmValue, EvmWorker,
+    Existence,
 };
 use ropewalk_state::StateError;
 
-use crate::{BlockError, BrokenInvariant, Position, system_call::CommittedState};
+use crate::{BlockError, BrokenInvariant, Position, record::Recorder, system_call::CommittedState};
 
 /// Committed state at one position, with the means to change it.
 pub(super) struct Committed<'a> {
@@ -19,6 +20,8 @@ pub(super) struct Committed<'a> {
     worker: Option<EvmWorker>,
     view: View<EvmProgram>,
     position: Position,
+    /// Takes down what happens, where that is asked for.
+    recorder: Option<&'a mut Recorder>,
 }
 
 impl<'a> Committed<'a> {
@@ -27,8 +30,10 @@ impl<'a> Committed<'a> {
         factory: &'a EvmFactory,
         at: EnginePosition,
         position: Position,
+        recorder: Option<&'a mut Recorder>,
     ) -> Self {
-        Self { factory, worker: None, view: View::committed(Arc::clone(memory), at), position }
+        let view = View::committed(Arc::clone(memory), at, recorder.is_some());
+        Self { factory, worker: None, view, position, recorder }
     }
 
     /// Leaves the EVM to whoever needs one next on this thread.
@@ -50,12 +55,24 @@ impl<'a> Committed<'a> {
 
     fn change(&mut self, address: Address, delta: AccountDelta) -> Result<(), BlockError> {
         self.view.write(&EvmKey::Account(address), EvmDelta::Account(delta));
-        self.commit()
+        self.commit(None)
     }
 
-    fn commit(&mut self) -> Result<(), BlockError> {
+    fn commit(&mut self, accesses: Option<Accesses>) -> Result<(), BlockError> {
+        if let Some(recorder) = &mut self.recorder {
+            let position = self.position;
+            let added = recorder.add(&self.view.effects(), accesses);
+            added.map_err(|source| BlockError::State { position, source })?;
+        }
         let committed = self.view.commit();
         committed.map_err(|source| self.state_error(source))
+    }
+
+    /// Takes down that a rule looks at an account.
+    fn note_access(&mut self, address: Address) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.add_access(address);
+        }
     }
 
     fn state_error(&self, source: StateError) -> BlockError {
@@ -70,7 +87,8 @@ impl CommittedState for Committed<'_> {
         let called = worker.system_call(contract, input, &mut self.view);
         let called = called.map_err(|source| self.state_error(source))?;
         let result = called.map_err(|failure| BrokenInvariant::Evm { position, source: Arc::new(failure) })?;
-        self.commit()?;
+        let accesses = self.worker.as_mut().and_then(EvmWorker::take_accesses);
+        self.commit(accesses.map(|accesses| *accesses))?;
         Ok(result)
     }
 
@@ -79,6 +97,7 @@ impl CommittedState for Committed<'_> {
     }
 
     fn credit(&mut self, address: Address, amount_wei: u128) -> Result<(), BlockError> {
+        self.note_access(address);
         if amount_wei != 0 {
             return self.change(address, AccountDelta::credit(U256::from(amount_wei)));
         }
@@ -90,6 +109,7 @@ impl CommittedState for Committed<'_> {
     }
 
     fn drain(&mut self, address: Address) -> Result<u128, BlockError> {
+        self.note_access(address);
         let AccountValue { exists, balance, .. } = self.account(address)?;
         if !balance.is_zero() {
             let existence = if exists { Existence::Present } else { Existence::Derived };

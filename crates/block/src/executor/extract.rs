@@ -105,7 +105,7 @@ fn attach_slots(
 
 /// An account that nothing was written to but its storage.
 fn unchanged_account(memory: &Arc<Memory<EvmProgram>>, address: Address) -> Result<Option<Account>, BlockError> {
-    let mut view = View::committed(Arc::clone(memory), EnginePosition(u32::MAX));
+    let mut view = View::committed(Arc::clone(memory), EnginePosition(u32::MAX), false);
     match view.load(&EvmKey::Account(address), account_of) {
         Ok((_, account)) => Ok(account),
         Err(Interrupt::Fault(source)) => Err(BlockError::State { position: Position::PostBlock, source }),

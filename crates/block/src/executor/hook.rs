@@ -15,8 +15,9 @@ use revm::{
     context_interface::result::{ExecutionResult, ResultGas},
 };
 use ropewalk_engine::{CommitHook, Decision, Effects, TxIndex};
-use ropewalk_evm::{EvmProgram, ExecutionFailure, Transaction, TransactionInspector, TxOutput};
+use ropewalk_evm::{Accesses, EvmProgram, ExecutionFailure, Transaction, TransactionInspector, TxOutput};
 
+use super::journal::Journal;
 use crate::{
     BlockError, BrokenInvariant, ChainSpec, InvalidBlock, InvalidTransactions, Position, RecoveredBlock,
     SkippedTransaction, TransactionFault,
@@ -41,6 +42,19 @@ pub(super) struct BlockGas {
 }
 
 impl BlockGas {
+    /// The gas of a block that has used none yet.
+    pub(super) fn of(env: &EvmEnv) -> Self {
+        Self {
+            limit: env.block_env.gas_limit,
+            cap_per_transaction: env.cfg_env.tx_gas_limit_cap(),
+            two_lanes: env.cfg_env.enable_amsterdam_eip8037,
+            cumulative: 0,
+            regular: 0,
+            state: 0,
+            blob: 0,
+        }
+    }
+
     /// Why a transaction that declares `limit_gas` does not fit, if it does not.
     fn refusal(&self, limit_gas: u64) -> Option<TransactionFault> {
         let used = if self.two_lanes { self.regular } else { self.cumulative };
@@ -73,6 +87,8 @@ pub(super) struct Receipts<'a> {
     pub(super) receipts: Vec<ReceiptEnvelope>,
     pub(super) skipped: Vec<SkippedTransaction>,
     pub(super) inspectors: Vec<Box<dyn TransactionInspector>>,
+    /// Takes down what each kept transaction does, where that is asked for.
+    pub(super) journal: Option<Journal<'a>>,
     /// Why the run was stopped.
     failure: Option<BlockError>,
 }
@@ -81,18 +97,10 @@ impl<'a> Receipts<'a> {
     pub(super) fn new(
         chain: &ChainSpec,
         block: &'a RecoveredBlock,
-        env: &EvmEnv,
+        gas: BlockGas,
         invalid: InvalidTransactions,
+        journal: Option<Journal<'a>>,
     ) -> Self {
-        let gas = BlockGas {
-            limit: env.block_env.gas_limit,
-            cap_per_transaction: env.cfg_env.tx_gas_limit_cap(),
-            two_lanes: env.cfg_env.enable_amsterdam_eip8037,
-            cumulative: 0,
-            regular: 0,
-            state: 0,
-            blob: 0,
-        };
         Self {
             block,
             counts_blobs: chain.is_cancun_active_at_timestamp(block.header.timestamp),
@@ -101,6 +109,7 @@ impl<'a> Receipts<'a> {
             receipts: Vec::with_capacity(block.transactions.len()),
             skipped: Vec::new(),
             inspectors: Vec::new(),
+            journal,
             failure: None,
         }
     }
@@ -133,6 +142,20 @@ impl<'a> Receipts<'a> {
         Decision::Stop
     }
 
+    /// Takes down what a transaction does that is about to be kept.
+    fn take_down(
+        &mut self,
+        index: TxIndex,
+        effects: &Effects<'_, EvmProgram>,
+        accesses: Option<Box<Accesses>>,
+    ) -> Result<(), BlockError> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let position = Position::Transaction(index.at());
+        let added = journal.recorder.add(effects, accesses.map(|accesses| *accesses));
+        added.map_err(|source| BlockError::State { position, source })?;
+        journal.end_position()
+    }
+
     fn keep(&mut self, index: TxIndex, result: ExecutionResult, bloom: Bloom) {
         let transaction = &self.block.transactions[index.at()].recovered;
         self.gas.add(result.gas());
@@ -153,10 +176,13 @@ impl CommitHook<EvmProgram> for Receipts<'_> {
         }
     }
 
-    fn commit_transaction(&mut self, index: TxIndex, output: TxOutput, _: Effects<'_, EvmProgram>) -> Decision {
-        let TxOutput { result, bloom, inspector } = output;
+    fn commit_transaction(&mut self, index: TxIndex, output: TxOutput, effects: Effects<'_, EvmProgram>) -> Decision {
+        let TxOutput { result, bloom, inspector, accesses } = output;
         match result {
             Ok(result) => {
+                if let Err(failure) = self.take_down(index, &effects, accesses) {
+                    return self.stop(failure);
+                }
                 self.keep(index, result, bloom);
                 self.inspectors.extend(inspector);
                 Decision::Keep

@@ -16,6 +16,7 @@ use ropewalk_block::{
 use ropewalk_state::{Account, StateReader};
 
 use crate::{
+    lists,
     transaction::{Tx, recovered},
     world::{Fork, World},
 };
@@ -57,6 +58,15 @@ impl Way {
     fn engine(self) -> Engine {
         ENGINES.iter().find(|engine| engine.threads() == self.threads).expect("an engine of each size").clone()
     }
+}
+
+/// How a block's outcome stands to what the oracle says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Ours is the oracle's.
+    Same,
+    /// The rules and the oracle differ.
+    Other,
 }
 
 /// One block on top of a world.
@@ -190,7 +200,7 @@ impl Case {
         let block = self.block();
         let theirs = self.oracle(&block, &self.world.state);
         let theirs = theirs.unwrap_or_else(|error| panic!("the oracle holds the block invalid: {error:?}"));
-        self.compare_all(&block, theirs)
+        self.compare_all(&block, theirs, Verdict::Same)
     }
 
     /// Executes the block in every way; each must do the same, whatever the oracle does: where rules and oracle differ
@@ -200,11 +210,11 @@ impl Case {
         let block = self.block();
         let first = self.execute(BLIND, &block, self.reader());
         let first = first.unwrap_or_else(|error| panic!("{BLIND:?}: {error:?}"));
-        self.compare_all(&block, first.outcome)
+        self.compare_all(&block, first.outcome, Verdict::Other)
     }
 
     #[track_caller]
-    fn compare_all(&self, block: &RecoveredBlock, theirs: BlockOutcome) -> Checked {
+    fn compare_all(&self, block: &RecoveredBlock, theirs: BlockOutcome, oracle: Verdict) -> Checked {
         for way in Way::all(0..3) {
             let ours = self.execute(way, block, self.reader());
             let ours = ours.unwrap_or_else(|error| panic!("{way:?}: {error:?}")).outcome;
@@ -212,6 +222,9 @@ impl Case {
                 panic!("{way:?}: {difference:#?}");
             }
             assert_eq!(ours, theirs, "{way:?}: no difference is found between outcomes that are not equal");
+        }
+        if let Some(wrong) = lists::wrong(self, block, &theirs, oracle) {
+            panic!("{wrong}");
         }
         let blind = self.execute(BLIND, block, self.reader()).expect("a valid block").stats;
         Checked { outcome: theirs, blind, case: self.clone() }

@@ -13,6 +13,7 @@
 //! | `attempts` | what belongs to one attempt and stays in it; logs and receipts in order |
 //! | `positions` | what runs before and after the transactions |
 //! | `failures`, `sources` | state sources that fail or panic |
+//! | `lists` | records and access lists (EIP-7928): produced, followed, refused |
 //! | `frontier` | attempts that their turn overtakes |
 //! | `embedding` | precompiles, inspectors and cancellation |
 //! | `random`, `programs` | random contracts in random blocks |
@@ -34,6 +35,7 @@ mod embedding;
 mod emptiness;
 mod failures;
 mod frontier;
+mod lists;
 mod positions;
 mod random;
 mod validity;

@@ -383,7 +383,7 @@ fn views_of_what_is_committed_work_after_an_early_end() {
     let mut clerk = Clerk { rule: stopped.rule, ledger: &ledger, curious: false };
     let finished = engine.run(&memory, &stopped.list, &Factory(NoPause), &mut clerk, &RunOptions::default());
     assert_eq!(finished.unwrap().stopped_at, Some(TxIndex(1)));
-    let mut view = View::committed(Arc::clone(&memory), TxIndex(1).position());
+    let mut view = View::committed(Arc::clone(&memory), TxIndex(1).position(), false);
     let word: Result<_, Interrupt<_>> = view.read(&A).map(|value| value.word);
     assert_eq!(word, Ok(1));
 }

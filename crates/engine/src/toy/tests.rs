@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, sync::LazyLock};
 use proptest::prelude::*;
 
 use super::{Outcome, Trial, lists};
-use crate::{Engine, Frontier, Inline, RunOptions, Schedule};
+use crate::{Engine, Finished, Frontier, Inline, RunOptions, Schedule};
 
 static ENGINES: LazyLock<Vec<Engine>> = LazyLock::new(|| {
     let engine = |threads| Engine::new(NonZeroUsize::new(threads).unwrap()).unwrap();
@@ -30,6 +30,7 @@ fn options() -> impl Strategy<Value = RunOptions> {
             frontier,
             schedule,
             record,
+            seeded: false,
             speculation_multiple,
             inline,
             window_per_worker,
@@ -58,6 +59,26 @@ proptest! {
             for engine in ENGINES.iter() {
                 let (parallel, finished) = trial.in_parallel(engine, options);
                 prop_assert_eq!(&parallel, &serial, "{} threads, {:?}, {:?}", engine.threads(), options, finished);
+            }
+        }
+    }
+
+    #[test]
+    fn over_right_seeds_parallel_equals_serial_and_nothing_runs_twice(
+        trial in lists::trials(24),
+        runs in prop::collection::vec(options(), 2..5),
+    ) {
+        let trial = Trial { broken: false, ..trial };
+        let seeds = trial.seeds();
+        for options in &runs {
+            let serial = serially(&trial, options);
+            let options = RunOptions { seeded: true, ..options.clone() };
+            for engine in ENGINES.iter() {
+                let (parallel, finished) = trial.over_seeds(&seeds, engine, &options);
+                prop_assert_eq!(&parallel, &serial, "{} threads, {:?}, {:?}", engine.threads(), options, finished);
+                if let Some(Finished { stopped_at: None, stats }) = finished {
+                    prop_assert_eq!(stats.aborts, 0, "{} threads, {:?}", engine.threads(), options);
+                }
             }
         }
     }

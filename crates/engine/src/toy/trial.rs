@@ -11,8 +11,8 @@ use super::{
     machine::{Factory, Machine, NoPause, Output, State, Transaction},
 };
 use crate::{
-    CommitHook, Decision, Delta, Effects, Engine, Finished, Handle, Memory, Program, RunError, RunOptions, TxIndex,
-    sync::Arc,
+    CommitHook, Decision, Delta, Effects, Engine, Finished, Handle, Memory, Position, Program, RunError, RunOptions,
+    TxIndex, sync::Arc,
 };
 
 /// A list, the state before it, and what the hook does about it.
@@ -125,6 +125,40 @@ impl CommitHook<Toy> for Clerk<'_> {
     }
 }
 
+/// Writes by position, in order.
+pub(crate) type Seeds = Vec<(Position, Key, Change)>;
+
+/// A hook that notes what every kept transaction does to each key.
+#[cfg(not(feature = "shuttle"))]
+struct Sower<'l> {
+    clerk: Clerk<'l>,
+    seeds: Seeds,
+}
+
+#[cfg(not(feature = "shuttle"))]
+impl CommitHook<Toy> for Sower<'_> {
+    fn admit(&mut self, index: TxIndex, transaction: &Transaction) -> Decision {
+        self.clerk.admit(index, transaction)
+    }
+
+    fn commit_transaction(&mut self, index: TxIndex, output: Output, effects: Effects<'_, Toy>) -> Decision {
+        let written = effects.written().expect("the base state is whole");
+        let clears: Vec<Key> = effects.writes().filter(|(_, change)| change.clears).map(|(key, _)| *key).collect();
+        let decision = self.clerk.commit_transaction(index, output, effects);
+        if decision == Decision::Keep {
+            self.seeds.extend(written.iter().map(|written| {
+                let hidden = Toy::shadow(written.key).is_some_and(|shadow| clears.contains(&shadow));
+                let before = if hidden { Value::default() } else { written.before };
+                let step = written.after.balance as i64 - before.balance as i64;
+                let clears = clears.contains(written.key);
+                let change = Change { word: Some(written.after.word), step, clears, bounded: false };
+                (index.position(), *written.key, change)
+            }));
+        }
+        decision
+    }
+}
+
 /// What came of a run. Equal outcomes are what the engine promises.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Outcome {
@@ -175,10 +209,32 @@ impl Trial {
         Outcome { entries: ledger.into_inner().unwrap().entries, ending, committed: committed(&memory) }
     }
 
+    /// What each transaction of the serial run writes.
+    #[cfg(not(feature = "shuttle"))]
+    pub(crate) fn seeds(&self) -> Seeds {
+        let ledger = Mutex::default();
+        let mut sower = Sower { clerk: Clerk { rule: self.rule, ledger: &ledger, curious: false }, seeds: Vec::new() };
+        let run = || crate::serial::run(&self.memory(), &self.list, &Factory(NoPause), &mut sower);
+        // A list that ends early has the seeds of those before its end.
+        let _ending = catch_unwind(AssertUnwindSafe(run));
+        sower.seeds
+    }
+
     /// By the engine.
     pub(crate) fn in_parallel(&self, engine: &Engine, options: &RunOptions) -> (Outcome, Option<Finished>) {
+        self.over_seeds(&Vec::new(), engine, options)
+    }
+
+    /// By the engine, over memory that was seeded.
+    pub(crate) fn over_seeds(
+        &self,
+        seeds: &Seeds,
+        engine: &Engine,
+        options: &RunOptions,
+    ) -> (Outcome, Option<Finished>) {
         let genesis = self.genesis();
         let memory = Arc::new(Memory::new(Arc::clone(&genesis), 8));
+        seeds.iter().for_each(|(position, key, change)| memory.seed(*position, key, *change));
         let ledger = Mutex::default();
         let mut clerk = Clerk { rule: self.rule, ledger: &ledger, curious: options.record };
         let finished = engine.run(&memory, &self.list, &Factory(NoPause), &mut clerk, options);

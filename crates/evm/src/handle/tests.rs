@@ -84,7 +84,7 @@ fn act(deeds: &[Deed], from: U256, nonce: u64, mut note: Option<&mut Loaded>) ->
 
 fn view() -> View<EvmProgram> {
     let base = ReaderBase::new(Arc::new(MemoryState::new(Completeness::Assumed)));
-    View::committed(Arc::new(Memory::new(base, 8)), Position(1))
+    View::committed(Arc::new(Memory::new(base, 8)), Position(1), false)
 }
 
 fn loaded(view: &View<EvmProgram>, balance: U256, nonce: u64) -> Loaded {

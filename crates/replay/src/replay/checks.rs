@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use alloy_hardforks::EthereumHardforks;
-use ropewalk_block::{BlockOutcome, Position, Status, validate};
+use ropewalk_block::{BlockOutcome, Computed, Position, Status, validate};
 
 use super::{Failure, Replay};
 use crate::{
@@ -29,7 +29,8 @@ impl Replay<'_> {
         };
         let state_root =
             state_root.map_err(|error| Failure::Fixture(state_error(fixture, Position::PostBlock, error)))?;
-        let checks = validate(&fixture.chain.spec, &fixture.block.header, &fixture.claims, truth, state_root);
+        let computed = Computed { state_root, ..Computed::default() };
+        let checks = validate(&fixture.chain.spec, &fixture.block.header, &fixture.claims, truth, &computed);
         for mismatch in checks.mismatches() {
             self.progress.say(&format!("mismatch: {}: {mismatch}", fixture.place()));
         }
