@@ -388,6 +388,14 @@ pub enum OutcomeFault {
         /// Execution's.
         found: u64,
     },
+    /// Hash of the block access list (EIP-7928).
+    #[error("the header says access list hash {expected}, execution gives {found}")]
+    AccessListHash {
+        /// The header's.
+        expected: B256,
+        /// Execution's.
+        found: B256,
+    },
     /// Root of the state.
     #[error("the header says state root {expected}, execution gives {found}")]
     StateRoot {

@@ -1,14 +1,12 @@
 //! An outcome against the header that claims it.
 
 use alloy_consensus::Header;
-use alloy_primitives::B256;
 
 use super::OutcomeFault;
-use crate::{BlockOutcome, ChainSpec, Check, Claims, validate};
+use crate::{BlockOutcome, ChainSpec, Check, Claims, Computed, validate};
 
-/// Checks an outcome against everything that its header claims. `state_root` is the root after the outcome's changes.
-/// `receipts_root` is the one of receipts with an intermediate state root each, which blocks before Byzantium have; from
-/// Byzantium on the outcome's own receipts are used.
+/// Checks an outcome, and what was computed besides, against everything that its header claims. What was not computed is
+/// not checked.
 ///
 /// # Errors
 /// Names the first claim that does not hold.
@@ -16,20 +14,13 @@ pub fn check_outcome(
     chain: &ChainSpec,
     header: &Header,
     outcome: &BlockOutcome,
-    receipts_root: Option<B256>,
-    state_root: B256,
+    computed: &Computed,
 ) -> Result<(), OutcomeFault> {
-    let checks = validate(chain, header, &Claims::of(header), outcome, Some(state_root));
+    let checks = validate(chain, header, &Claims::of(header), outcome, computed);
     if let Check::Mismatch { expected, found } = checks.gas_used {
         return Err(OutcomeFault::GasUsed { expected, found });
     }
-    let early_receipts = match (checks.receipts_root, receipts_root) {
-        (Check::Unknown, Some(found)) if found != header.receipts_root => {
-            Check::Mismatch { expected: header.receipts_root, found }
-        }
-        (check, _) => check,
-    };
-    if let Check::Mismatch { expected, found } = early_receipts {
+    if let Check::Mismatch { expected, found } = checks.receipts_root {
         return Err(OutcomeFault::ReceiptsRoot { expected, found });
     }
     if let Check::Mismatch { expected, found } = checks.logs_bloom {
@@ -40,6 +31,9 @@ pub fn check_outcome(
     }
     if let Check::Mismatch { expected, found } = checks.blob_gas_used {
         return Err(OutcomeFault::BlobGasUsed { expected, found });
+    }
+    if let Check::Mismatch { expected, found } = checks.access_list_hash {
+        return Err(OutcomeFault::AccessListHash { expected, found });
     }
     match checks.state_root {
         Check::Mismatch { expected, found } => Err(OutcomeFault::StateRoot { expected, found }),

@@ -24,6 +24,9 @@ pub(crate) struct ConformanceArguments {
     /// Order of speculation: normal, or adversarial so that every dependent transaction runs at least twice
     #[arg(long, value_name = "normal|adversarial[:SEED]", default_value = "adversarial")]
     pub schedule: ScheduleArgument,
+    /// Execute every block by its own access list too (EIP-7928), and compare
+    #[arg(long)]
+    pub access_lists: bool,
     /// Join so many tests of one fork with one transaction each into one block, and compare with the oracle
     #[arg(long, value_name = "K")]
     pub pack: Option<NonZeroUsize>,

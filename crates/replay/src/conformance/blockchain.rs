@@ -1,27 +1,33 @@
 //! One blockchain test: genesis, blocks one by one, the head and its state in the end.
 
-use std::{cell::RefCell, sync::Arc};
+use std::sync::Arc;
 
 use alloy_consensus::Header;
-use alloy_eips::eip7840::BlobParams;
+use alloy_eips::{
+    eip7840::BlobParams,
+    eip8282::{BUILDER_DEPOSIT_CONTRACT_ADDRESS, BUILDER_EXIT_CONTRACT_ADDRESS},
+};
 use alloy_hardforks::EthereumHardforks;
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use ropewalk_block::{
-    BlockError, BlockOutcome, ChainSpec, ChainSpecError, NetworkError, RecoveredBlock, first_difference,
+    BlockError, ChainSpec, ChainSpecError, NetworkError, RecoveredBlock, RequestContracts, first_difference,
     import::{ImportError, decode_block},
     oracle,
 };
-use ropewalk_state::MemoryState;
+use ropewalk_state::{MemoryState, StateReader};
 
 use super::{
     accounts::{self, StateDifference},
     executors::{Engines, Sequential},
-    reasons,
+    lists, reasons,
     suite::{BlobEntry, BlockchainTest, Configuration, RecordedBlock},
-    tree::{BlockTree, Execute},
+    tree::{BlockTree, Execute, Executed},
     verdict::{Failure, Verdict},
 };
 use crate::compare::chain_of;
+
+/// The contracts that collect requests of builders, deposits and exits (EIP-8282).
+const BUILDER_CONTRACTS: [Address; 2] = [BUILDER_DEPOSIT_CONTRACT_ADDRESS, BUILDER_EXIT_CONTRACT_ADDRESS];
 
 /// What is worth saying of a test that passed.
 pub(super) type Remark = String;
@@ -37,7 +43,8 @@ pub(super) fn run(test: &BlockchainTest, engines: &Engines) -> (Verdict, Vec<Rem
         Err(failure) => return (Verdict::Failed { threads: None, failure }, Vec::new()),
     };
     let mut remarks = Vec::new();
-    for (place, executor) in engines.executors(&chain).enumerate() {
+    let request_contracts = genesis.request_contracts(&chain);
+    for (place, executor) in engines.executors(&chain, request_contracts).enumerate() {
         // The oracle's word does not depend on our threads.
         let beside = if place == 0 { Beside::Oracle } else { Beside::Nothing };
         match genesis.run(test, &chain, &executor, beside) {
@@ -132,6 +139,15 @@ impl Genesis {
         Ok(Self { hash, header, state })
     }
 
+    /// Whether blocks are invalid without the contracts that collect requests. Suites that were written for Amsterdam before
+    /// EIP-8282 was part of it have no such contracts of builders, and expect none.
+    fn request_contracts(&self, chain: &ChainSpec) -> RequestContracts {
+        let has_code =
+            |contract: Address| self.state.account(&contract).ok().flatten().is_some_and(|account| account.has_code());
+        let is_older = chain.is_amsterdam_active_at_timestamp(0) && !BUILDER_CONTRACTS.into_iter().any(has_code);
+        if is_older { RequestContracts::Assumed } else { RequestContracts::Required }
+    }
+
     fn run(
         &self,
         test: &BlockchainTest,
@@ -140,12 +156,12 @@ impl Genesis {
         beside: Beside,
     ) -> Result<Vec<Remark>, Stop> {
         let tree = BlockTree::new(Arc::clone(chain), self.hash, self.header.clone(), self.state.clone());
-        let mut run = Run { test, tree, executor, beside, remarks: RefCell::default() };
+        let mut run = Run { test, tree, executor, beside, remarks: Vec::new(), objection: None };
         for (place, block) in test.blocks.iter().enumerate() {
             run.block(place, block)?;
         }
         run.end()?;
-        Ok(run.remarks.into_inner())
+        Ok(run.remarks)
     }
 }
 
@@ -155,7 +171,9 @@ struct Run<'a, E> {
     tree: BlockTree,
     executor: &'a E,
     beside: Beside,
-    remarks: RefCell<Vec<Remark>>,
+    remarks: Vec<Remark>,
+    /// What another way of executing a block said differently.
+    objection: Option<String>,
 }
 
 impl<E: Execute> Run<'_, E> {
@@ -164,6 +182,9 @@ impl<E: Execute> Run<'_, E> {
         let imported = self.import(place, block);
         if let Err(ImportError::Execution(BlockError::Cancelled { .. })) = imported {
             return Err(Stop::Interrupted);
+        }
+        if let Some(objection) = self.objection.take() {
+            return Err(Failure::Broken(format!("block {place} {objection}")).into());
         }
         match (imported, block.expected_on(&self.test.network)) {
             (Ok(found), None) => match block.hash.filter(|expected| *expected != found) {
@@ -183,13 +204,17 @@ impl<E: Execute> Run<'_, E> {
     }
 
     fn import(&mut self, place: usize, block: &RecordedBlock) -> Result<B256, ImportError> {
-        let Self { tree, executor, beside, remarks, .. } = self;
+        let Self { tree, executor, beside, remarks, objection, .. } = self;
         let chain = Arc::clone(tree.chain());
         let must_be_valid = block.expected_on(&self.test.network).is_none();
-        tree.import(&block.rlp, *executor, |block, parent, ours| {
+        let list = block.access_list.as_ref().and_then(lists::read);
+        tree.import(&block.rlp, list.as_ref(), *executor, |block, parent, ours| {
+            if let Some(found) = ours.ok().and_then(|executed| executed.objection.clone()) {
+                objection.get_or_insert(found);
+            }
             if *beside == Beside::Oracle && must_be_valid {
                 let difference = beside_oracle(&chain, block, parent, ours);
-                remarks.borrow_mut().extend(difference.map(|difference| format!("block {place}: {difference}")));
+                remarks.extend(difference.map(|difference| format!("block {place}: {difference}")));
             }
         })
     }
@@ -234,12 +259,12 @@ fn beside_oracle(
     chain: &ChainSpec,
     block: &RecoveredBlock,
     parent: &Arc<MemoryState>,
-    ours: Result<&BlockOutcome, &BlockError>,
+    ours: Result<&Executed, &BlockError>,
 ) -> Option<String> {
     let theirs = oracle::execute(chain, block, &**parent);
     match (ours, &theirs) {
         (Ok(ours), Ok(theirs)) => {
-            first_difference(ours, theirs).map(|difference| format!("the oracle differs: {difference}"))
+            first_difference(&ours.outcome, theirs).map(|difference| format!("the oracle differs: {difference}"))
         }
         (Ok(_), Err(error)) => Some(format!("the oracle rejects it: {}", chain_of(error))),
         (Err(_), _) => None,

@@ -2,20 +2,32 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
+use alloy_consensus::Header;
+use alloy_hardforks::EthereumHardforks;
 use ropewalk_block::{
-    BlockError, BlockExecutor, CancelToken, ChainSpec, CodeCache, Engine, ExecutorOptions, RecoveredBlock,
-    RequestContracts, Schedule, oracle,
+    AccessList, BlockError, BlockExecutor, BlockOutcome, CancelToken, ChainSpec, CodeCache, Engine, ExecutorOptions,
+    RecoveredBlock, RequestContracts, Schedule, first_difference, oracle,
 };
 use ropewalk_state::StateReader;
 
 use super::tree::{Execute, Executed};
-use crate::session::NoThreads;
+use crate::{compare::chain_of, session::NoThreads};
+
+/// Whether blocks are executed by access lists of their own too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OwnLists {
+    /// The list of every block is produced and followed.
+    Follow,
+    /// Only lists that a test has are followed.
+    Ignore,
+}
 
 /// Engines for the numbers of threads that were asked for. They are one lane's own and serve it from test to test.
 #[derive(Debug)]
 pub(super) struct Engines {
     engines: Vec<Engine>,
     options: ExecutorOptions,
+    own_lists: OwnLists,
 }
 
 impl Engines {
@@ -26,6 +38,7 @@ impl Engines {
     pub(super) fn new(
         threads: &[NonZeroUsize],
         schedule: Schedule,
+        own_lists: OwnLists,
         codes: Arc<CodeCache>,
         cancel: CancelToken,
     ) -> Result<Self, NoThreads> {
@@ -34,33 +47,29 @@ impl Engines {
         };
         let engines = threads.iter().map(engine).collect::<Result<_, _>>()?;
         let options = ExecutorOptions {
-            request_contracts: RequestContracts::Required,
             codes,
             schedule,
+            record: true,
             inline_below_gas: Some(0),
             cancel: Some(cancel),
             ..ExecutorOptions::default()
         };
-        Ok(Self { engines, options })
+        Ok(Self { engines, options, own_lists })
     }
 
     /// One executor for blocks of `chain` for each number of threads.
-    pub(super) fn executors<'a>(&'a self, chain: &'a Arc<ChainSpec>) -> impl Iterator<Item = Parallel> + 'a {
-        self.with_options(chain, &self.options)
-    }
-
-    /// The same for transactions without a block around them: whoever collects requests may be missing.
-    pub(super) fn for_transactions<'a>(&'a self, chain: &'a Arc<ChainSpec>) -> impl Iterator<Item = Parallel> + 'a {
-        let options = ExecutorOptions { request_contracts: RequestContracts::Assumed, ..self.options.clone() };
-        self.engines.iter().map(move |engine| Parallel::new(chain, engine, options.clone()))
-    }
-
-    fn with_options<'a>(
+    pub(super) fn executors<'a>(
         &'a self,
         chain: &'a Arc<ChainSpec>,
-        options: &'a ExecutorOptions,
+        request_contracts: RequestContracts,
     ) -> impl Iterator<Item = Parallel> + 'a {
-        self.engines.iter().map(|engine| Parallel::new(chain, engine, options.clone()))
+        let options = ExecutorOptions { request_contracts, ..self.options.clone() };
+        self.engines.iter().map(move |engine| Parallel {
+            threads: engine.threads(),
+            chain: Arc::clone(chain),
+            own_lists: self.own_lists,
+            executor: BlockExecutor::new(Arc::clone(chain), engine.clone(), options.clone()),
+        })
     }
 }
 
@@ -68,20 +77,52 @@ impl Engines {
 #[derive(Debug)]
 pub(super) struct Parallel {
     pub(super) threads: usize,
+    chain: Arc<ChainSpec>,
+    own_lists: OwnLists,
     executor: BlockExecutor,
 }
 
 impl Parallel {
-    fn new(chain: &Arc<ChainSpec>, engine: &Engine, options: ExecutorOptions) -> Self {
-        let executor = BlockExecutor::new(Arc::clone(chain), engine.clone(), options);
-        Self { threads: engine.threads(), executor }
+    fn follow(
+        &self,
+        block: &RecoveredBlock,
+        parent: &Arc<dyn StateReader>,
+        list: &AccessList,
+    ) -> Result<BlockOutcome, BlockError> {
+        Ok(self.executor.execute_by_access_list(block, Arc::clone(parent), list)?.outcome)
+    }
+
+    fn has_lists(&self, header: &Header) -> bool {
+        self.chain.is_amsterdam_active_at_timestamp(header.timestamp)
     }
 }
 
 impl Execute for Parallel {
-    fn execute(&self, block: &RecoveredBlock, parent: Arc<dyn StateReader>) -> Result<Executed, BlockError> {
-        let execution = self.executor.execute(block, parent)?;
-        Ok(Executed { outcome: execution.outcome, positions: Vec::new() })
+    /// A list that came with a block of Amsterdam is part of the block: that it is another block's is the block's fault.
+    /// A list that was made here must do.
+    fn execute(
+        &self,
+        block: &RecoveredBlock,
+        parent: Arc<dyn StateReader>,
+        list: Option<&AccessList>,
+    ) -> Result<Executed, BlockError> {
+        let by_list = list.filter(|_| self.has_lists(&block.header)).map(|list| self.follow(block, &parent, list));
+        let by_list = by_list.transpose()?;
+        let execution = self.executor.execute(block, Arc::clone(&parent))?;
+        let outcome = execution.outcome;
+        let mut objection = by_list.as_ref().and_then(|by_list| first_difference(by_list, &outcome));
+        if let (OwnLists::Follow, Some(record)) = (self.own_lists, &execution.record) {
+            match self.follow(block, &parent, &record.access_list()) {
+                Ok(by_list) => objection = objection.or_else(|| first_difference(&by_list, &outcome)),
+                Err(error @ BlockError::Cancelled { .. }) => return Err(error),
+                Err(error) => {
+                    let objection = Some(format!("by its own access list: {}", chain_of(&error)));
+                    return Ok(Executed { outcome, record: execution.record, objection });
+                }
+            }
+        }
+        let objection = objection.map(|difference| format!("by its access list: {difference}"));
+        Ok(Executed { outcome, record: execution.record, objection })
     }
 }
 
@@ -92,8 +133,13 @@ pub(super) struct Sequential<'a> {
 }
 
 impl Execute for Sequential<'_> {
-    fn execute(&self, block: &RecoveredBlock, parent: Arc<dyn StateReader>) -> Result<Executed, BlockError> {
+    fn execute(
+        &self,
+        block: &RecoveredBlock,
+        parent: Arc<dyn StateReader>,
+        _: Option<&AccessList>,
+    ) -> Result<Executed, BlockError> {
         let outcome = oracle::execute(self.chain, block, &*parent)?;
-        Ok(Executed { outcome, positions: Vec::new() })
+        Ok(Executed { outcome, record: None, objection: None })
     }
 }

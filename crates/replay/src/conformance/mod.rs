@@ -17,6 +17,7 @@ mod archive;
 mod blockchain;
 mod executors;
 mod lanes;
+mod lists;
 mod reasons;
 mod state_suite;
 mod state_test;
@@ -40,6 +41,7 @@ use ropewalk_block::{CancelToken, Schedule};
 
 use self::{
     archive::{ArchiveError, Intake, TestFile},
+    executors::OwnLists,
     lanes::{Job, Lanes},
     suite::Test,
     summary::{Found, Summary},
@@ -58,7 +60,8 @@ pub(crate) fn conformance(arguments: &ConformanceArguments, interrupt: &CancelTo
     let threads: Vec<NonZeroUsize> = arguments.threads.iter().map(|threads| threads.count()).collect();
     let read_bytes = Arc::new(AtomicU64::new(0));
     let summary = Summary::new(arguments.json, archive::size_bytes(&arguments.paths));
-    let lanes = match Lanes::new(&threads, schedule(arguments.schedule), interrupt) {
+    let own_lists = if arguments.access_lists { OwnLists::Follow } else { OwnLists::Ignore };
+    let lanes = match Lanes::new(&threads, schedule(arguments.schedule), own_lists, interrupt) {
         Ok(lanes) => lanes,
         Err(error) => {
             summary.refuse(&chain_of(&error));

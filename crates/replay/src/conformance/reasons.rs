@@ -12,7 +12,7 @@
 //! A name that no reason has is not taken for any of them.
 
 use ropewalk_block::{
-    BlockError, InvalidBlock, SignatureFault, SystemCallFailure, TransactionFault,
+    AccessListFault, BlockError, InvalidBlock, SignatureFault, SystemCallFailure, TransactionFault,
     import::{BodyFault, HeaderFault, HeaderField, ImportError, MalformedBlock, OmmerFault, OutcomeFault},
 };
 
@@ -321,7 +321,23 @@ fn invalid(rule: &InvalidBlock) -> Names {
         InvalidBlock::Header(_)
         | InvalidBlock::MissingParentBeaconRoot
         | InvalidBlock::GenesisParentBeaconRoot { .. } => &["BlockException.INCORRECT_BLOCK_FORMAT"],
+        InvalidBlock::AccessList(fault) => access_list(fault),
         InvalidBlock::SenderCount { .. } => &[],
+    }
+}
+
+fn access_list(fault: &AccessListFault) -> Names {
+    match fault {
+        AccessListFault::Hash { .. } => {
+            &["BlockException.INVALID_BAL_HASH", "BlockException.INVALID_BLOCK_ACCESS_LIST"]
+        }
+        AccessListFault::Malformed(_) => {
+            &["BlockException.INCORRECT_BLOCK_FORMAT", "BlockException.INVALID_BLOCK_ACCESS_LIST"]
+        }
+        AccessListFault::GasLimit(_) | AccessListFault::TooManyItems { .. } => {
+            &["BlockException.BLOCK_ACCESS_LIST_GAS_LIMIT_EXCEEDED"]
+        }
+        _ => &["BlockException.INVALID_BLOCK_ACCESS_LIST"],
     }
 }
 
@@ -355,6 +371,11 @@ fn outcome(fault: &OutcomeFault) -> Names {
         OutcomeFault::LogsBloom { .. } => &["BlockException.INVALID_LOG_BLOOM", "InvalidLogBloom"],
         OutcomeFault::RequestsHash { .. } => &["BlockException.INVALID_REQUESTS"],
         OutcomeFault::BlobGasUsed { .. } => &["BlockException.INCORRECT_BLOB_GAS_USED"],
+        OutcomeFault::AccessListHash { .. } => &[
+            "BlockException.INVALID_BLOCK_ACCESS_LIST",
+            "BlockException.INVALID_BAL_HASH",
+            "BlockException.INVALID_BLOCK_HASH",
+        ],
         OutcomeFault::StateRoot { .. } => &["BlockException.INVALID_STATE_ROOT", "InvalidStateRoot"],
     }
 }

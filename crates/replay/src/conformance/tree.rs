@@ -9,9 +9,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use alloy_consensus::Header;
+use alloy_hardforks::EthereumHardforks;
 use alloy_primitives::{B256, U256};
 use ropewalk_block::{
-    BlockError, BlockOutcome, ChainSpec, RecoveredBlock,
+    AccessList, BlockError, BlockOutcome, ChainSpec, Computed, Record, RecoveredBlock,
     import::{
         Ancestor, Consensus, DecodedBlock, ImportError, MOST_ANCESTORS, Parent, check_body, check_header, check_ommers,
         check_outcome, consensus_after, decode_block,
@@ -22,19 +23,26 @@ use ropewalk_state::{Changes, MemoryState, StateReader};
 
 /// What executes a block on a state.
 pub(super) trait Execute {
-    /// The outcome of `block` on top of `parent`.
+    /// The outcome of `block` on top of `parent`. `list` is the access list that came with the block.
     ///
     /// # Errors
     /// When the block is invalid or the run is cancelled.
-    fn execute(&self, block: &RecoveredBlock, parent: Arc<dyn StateReader>) -> Result<Executed, BlockError>;
+    fn execute(
+        &self,
+        block: &RecoveredBlock,
+        parent: Arc<dyn StateReader>,
+        list: Option<&AccessList>,
+    ) -> Result<Executed, BlockError>;
 }
 
 /// What executing a block gave.
 #[derive(Debug)]
 pub(super) struct Executed {
     pub(super) outcome: BlockOutcome,
-    /// What each position committed, where that was asked for: position 0, the transactions, what comes after them.
-    pub(super) positions: Vec<Changes>,
+    /// What each position did; the oracle does not say.
+    pub(super) record: Option<Record>,
+    /// What another way of executing the block says differently.
+    pub(super) objection: Option<String>,
 }
 
 /// The imported blocks.
@@ -100,7 +108,7 @@ impl BlockTree {
         let parent_hash = decoded.block.header.parent_hash;
         let block = recover(&self.chain, decoded.block, Some(decoded.hash)).ok()?;
         self.go_to(parent_hash);
-        let executed = executor.execute(&block, Arc::clone(&self.state) as Arc<dyn StateReader>).ok()?;
+        let executed = executor.execute(&block, Arc::clone(&self.state) as Arc<dyn StateReader>, None).ok()?;
         let mut state = MemoryState::clone(&self.state);
         state.apply(&executed.outcome.changes);
         Some(state)
@@ -119,8 +127,9 @@ impl BlockTree {
     pub(super) fn import(
         &mut self,
         rlp: &[u8],
+        list: Option<&AccessList>,
         executor: &impl Execute,
-        mut remark: impl FnMut(&RecoveredBlock, &Arc<MemoryState>, Result<&BlockOutcome, &BlockError>),
+        mut remark: impl FnMut(&RecoveredBlock, &Arc<MemoryState>, Result<&Executed, &BlockError>),
     ) -> Result<B256, ImportError> {
         let decoded = decode_block(rlp)?;
         let hash = decoded.hash;
@@ -133,8 +142,8 @@ impl BlockTree {
         let block = recover(&self.chain, decoded.block, Some(hash))?;
         self.go_to(parent_hash);
         let parent = Arc::clone(&self.state);
-        let executed = executor.execute(&block, Arc::clone(&parent) as Arc<dyn StateReader>);
-        remark(&block, &parent, executed.as_ref().map(|executed| &executed.outcome));
+        let executed = executor.execute(&block, Arc::clone(&parent) as Arc<dyn StateReader>, list);
+        remark(&block, &parent, executed.as_ref());
         let executed = executed?;
         let header = block.header;
         let next = self.checked_state(&header, hash, &executed)?;
@@ -176,9 +185,29 @@ impl BlockTree {
     fn checked_state(&self, header: &Header, hash: B256, executed: &Executed) -> Result<Arc<MemoryState>, ImportError> {
         let mut next = MemoryState::clone(&self.state);
         next.apply(&executed.outcome.changes);
-        check_outcome(&self.chain, header, &executed.outcome, None, next.state_root())?;
+        let record = executed.record.as_ref();
+        let has_early_receipts = !self.chain.is_byzantium_active_at_block(header.number);
+        let transaction_roots = record.filter(|_| has_early_receipts).map(|record| self.transaction_roots(record));
+        let has_list = self.chain.is_amsterdam_active_at_timestamp(header.timestamp);
+        let access_list_hash = record.filter(|_| has_list).map(|record| record.access_list().hash());
+        let computed = Computed { state_root: Some(next.state_root()), transaction_roots, access_list_hash };
+        check_outcome(&self.chain, header, &executed.outcome, &computed)?;
         next.insert_block_hash(header.number, hash);
         Ok(Arc::new(next))
+    }
+
+    /// The state root after each transaction, which receipts before Byzantium hold.
+    fn transaction_roots(&self, record: &Record) -> Vec<B256> {
+        let transactions = record.positions.len().saturating_sub(2);
+        let mut state = MemoryState::clone(&self.state);
+        let mut roots = Vec::with_capacity(transactions);
+        for (position, done) in record.positions[..=transactions].iter().enumerate() {
+            state.apply(&done.changes);
+            if position > 0 {
+                roots.push(state.state_root());
+            }
+        }
+        roots
     }
 
     /// Whether a block that was just imported becomes the head.
