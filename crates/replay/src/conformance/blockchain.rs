@@ -18,7 +18,7 @@ use ropewalk_state::{MemoryState, StateReader};
 
 use super::{
     accounts::{self, StateDifference},
-    executors::{Engines, Sequential},
+    executors::{Engines, Lists, Parallel, Sequential},
     lists, reasons,
     suite::{BlobEntry, BlockchainTest, Configuration, RecordedBlock},
     tree::{BlockTree, Execute, Executed},
@@ -44,37 +44,41 @@ pub(super) fn run(test: &BlockchainTest, engines: &Engines) -> (Verdict, Vec<Rem
     };
     let mut remarks = Vec::new();
     let request_contracts = genesis.request_contracts(&chain);
-    for (place, executor) in engines.executors(&chain, request_contracts).enumerate() {
+    for (place, executor) in engines.executors(&chain, request_contracts, engines.lists()).enumerate() {
         // The oracle's word does not depend on our threads.
         let beside = if place == 0 { Beside::Oracle } else { Beside::Nothing };
         match genesis.run(test, &chain, &executor, beside) {
             Ok(found) => remarks.extend(found),
             Err(Stop::Interrupted) => return (Verdict::Interrupted, remarks),
             Err(Stop::Failure(failure)) => {
-                return (judged(test, &chain, &genesis, executor.threads, failure), remarks);
+                let plain = engines.executors(&chain, request_contracts, Lists::None).nth(place);
+                return (judged(test, &chain, &genesis, plain, failure), remarks);
             }
         }
     }
     (Verdict::Passed, remarks)
 }
 
-/// Under Amsterdam the EVM in use is ahead of the suites: what the oracle fails in the same way is its rule, not ours.
+/// Under Amsterdam the EVM in use is ahead of the suites: what the oracle fails in the same way is its rule, not ours. The
+/// ways are compared without the lists that a test gives, which the oracle does not take.
 fn judged(
     test: &BlockchainTest,
     chain: &Arc<ChainSpec>,
     genesis: &Genesis,
-    threads: usize,
+    plain: Option<Parallel>,
     failure: Failure,
 ) -> Verdict {
-    if chain.is_amsterdam_active_at_timestamp(u64::MAX) {
+    let threads = plain.as_ref().map(|executor| executor.threads);
+    if let Some(plain) = plain.filter(|_| chain.is_amsterdam_active_at_timestamp(u64::MAX)) {
+        let ours = genesis.run(test, chain, &plain, Beside::Nothing);
         let theirs = genesis.run(test, chain, &Sequential { chain }, Beside::Nothing);
-        if let Err(Stop::Failure(theirs)) = theirs
-            && theirs.to_string() == failure.to_string()
+        if let (Err(Stop::Failure(ours)), Err(Stop::Failure(theirs))) = (ours, theirs)
+            && ours.to_string() == theirs.to_string()
         {
-            return Verdict::OracleFails { failure };
+            return Verdict::OracleFails { failure: ours };
         }
     }
-    Verdict::Failed { threads: Some(threads), failure }
+    Verdict::Failed { threads, failure }
 }
 
 /// The chain of a network, or why there is none.

@@ -6,20 +6,22 @@ use alloy_consensus::Header;
 use alloy_hardforks::EthereumHardforks;
 use ropewalk_block::{
     AccessList, BlockError, BlockExecutor, BlockOutcome, CancelToken, ChainSpec, CodeCache, Engine, ExecutorOptions,
-    RecoveredBlock, RequestContracts, Schedule, first_difference, oracle,
+    Record, RecoveredBlock, RequestContracts, Schedule, first_difference, oracle,
 };
 use ropewalk_state::StateReader;
 
 use super::tree::{Execute, Executed};
 use crate::{compare::chain_of, session::NoThreads};
 
-/// Whether blocks are executed by access lists of their own too.
+/// Which access lists blocks are executed by, besides being executed without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OwnLists {
-    /// The list of every block is produced and followed.
-    Follow,
-    /// Only lists that a test has are followed.
-    Ignore,
+pub(super) enum Lists {
+    /// None.
+    None,
+    /// Those that a test gives.
+    Given,
+    /// Those that a test gives, and every block's own.
+    GivenAndOwn,
 }
 
 /// Engines for the numbers of threads that were asked for. They are one lane's own and serve it from test to test.
@@ -27,7 +29,7 @@ pub(super) enum OwnLists {
 pub(super) struct Engines {
     engines: Vec<Engine>,
     options: ExecutorOptions,
-    own_lists: OwnLists,
+    lists: Lists,
 }
 
 impl Engines {
@@ -38,7 +40,7 @@ impl Engines {
     pub(super) fn new(
         threads: &[NonZeroUsize],
         schedule: Schedule,
-        own_lists: OwnLists,
+        lists: Lists,
         codes: Arc<CodeCache>,
         cancel: CancelToken,
     ) -> Result<Self, NoThreads> {
@@ -54,7 +56,12 @@ impl Engines {
             cancel: Some(cancel),
             ..ExecutorOptions::default()
         };
-        Ok(Self { engines, options, own_lists })
+        Ok(Self { engines, options, lists })
+    }
+
+    /// The lists that were asked for.
+    pub(super) fn lists(&self) -> Lists {
+        self.lists
     }
 
     /// One executor for blocks of `chain` for each number of threads.
@@ -62,12 +69,13 @@ impl Engines {
         &'a self,
         chain: &'a Arc<ChainSpec>,
         request_contracts: RequestContracts,
+        lists: Lists,
     ) -> impl Iterator<Item = Parallel> + 'a {
         let options = ExecutorOptions { request_contracts, ..self.options.clone() };
         self.engines.iter().map(move |engine| Parallel {
             threads: engine.threads(),
             chain: Arc::clone(chain),
-            own_lists: self.own_lists,
+            lists,
             executor: BlockExecutor::new(Arc::clone(chain), engine.clone(), options.clone()),
         })
     }
@@ -78,7 +86,7 @@ impl Engines {
 pub(super) struct Parallel {
     pub(super) threads: usize,
     chain: Arc<ChainSpec>,
-    own_lists: OwnLists,
+    lists: Lists,
     executor: BlockExecutor,
 }
 
@@ -91,10 +99,6 @@ impl Parallel {
     ) -> Result<BlockOutcome, BlockError> {
         Ok(self.executor.execute_by_access_list(block, Arc::clone(parent), list)?.outcome)
     }
-
-    fn has_lists(&self, header: &Header) -> bool {
-        self.chain.is_amsterdam_active_at_timestamp(header.timestamp)
-    }
 }
 
 impl Execute for Parallel {
@@ -106,24 +110,31 @@ impl Execute for Parallel {
         parent: Arc<dyn StateReader>,
         list: Option<&AccessList>,
     ) -> Result<Executed, BlockError> {
-        let by_list = list.filter(|_| self.has_lists(&block.header)).map(|list| self.follow(block, &parent, list));
+        let list = list.filter(|_| self.lists != Lists::None && has_list(&self.chain, &block.header));
+        let by_list = list.map(|list| self.follow(block, &parent, list));
         let by_list = by_list.transpose()?;
         let execution = self.executor.execute(block, Arc::clone(&parent))?;
         let outcome = execution.outcome;
         let mut objection = by_list.as_ref().and_then(|by_list| first_difference(by_list, &outcome));
-        if let (OwnLists::Follow, Some(record)) = (self.own_lists, &execution.record) {
-            match self.follow(block, &parent, &record.access_list()) {
+        let access_list = execution.record.as_ref().map(Record::access_list);
+        if let (Lists::GivenAndOwn, Some(list)) = (self.lists, &access_list) {
+            match self.follow(block, &parent, list) {
                 Ok(by_list) => objection = objection.or_else(|| first_difference(&by_list, &outcome)),
                 Err(error @ BlockError::Cancelled { .. }) => return Err(error),
                 Err(error) => {
                     let objection = Some(format!("by its own access list: {}", chain_of(&error)));
-                    return Ok(Executed { outcome, record: execution.record, objection });
+                    return Ok(Executed { outcome, record: execution.record, access_list, objection });
                 }
             }
         }
         let objection = objection.map(|difference| format!("by its access list: {difference}"));
-        Ok(Executed { outcome, record: execution.record, objection })
+        Ok(Executed { outcome, record: execution.record, access_list, objection })
     }
+}
+
+/// Whether access lists are part of the block's fork.
+fn has_list(chain: &ChainSpec, header: &Header) -> bool {
+    chain.is_amsterdam_active_at_timestamp(header.timestamp)
 }
 
 /// The oracle.
@@ -139,7 +150,8 @@ impl Execute for Sequential<'_> {
         parent: Arc<dyn StateReader>,
         _: Option<&AccessList>,
     ) -> Result<Executed, BlockError> {
-        let outcome = oracle::execute(self.chain, block, &*parent)?;
-        Ok(Executed { outcome, record: None, objection: None })
+        let (outcome, accounts) = oracle::execute_with_access_list(self.chain, block, &*parent)?;
+        let access_list = Some(AccessList { accounts, extension: None });
+        Ok(Executed { outcome, record: None, access_list, objection: None })
     }
 }

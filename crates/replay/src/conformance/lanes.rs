@@ -20,7 +20,7 @@ use ropewalk_block::{CancelToken, CodeCache, Schedule};
 
 use super::{
     blockchain,
-    executors::{Engines, OwnLists},
+    executors::{Engines, Lists},
     state_suite::StateTest,
     state_test,
     suite::BlockchainTest,
@@ -74,7 +74,7 @@ impl Lanes {
     pub(super) fn new(
         threads: &[NonZeroUsize],
         schedule: Schedule,
-        own_lists: OwnLists,
+        lists: Lists,
         interrupt: &CancelToken,
     ) -> Result<Self, NoThreads> {
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -83,7 +83,7 @@ impl Lanes {
             let name = move |_| format!("ropewalk-lane-{index}");
             let pool = ThreadPoolBuilder::new().num_threads(1).thread_name(name).build();
             let pool = pool.map_err(|source| NoThreads { threads: 1, source })?;
-            let engines = Engines::new(threads, schedule, own_lists, Arc::clone(&codes), interrupt.clone())?;
+            let engines = Engines::new(threads, schedule, lists, Arc::clone(&codes), interrupt.clone())?;
             Ok(Lane { pool, engines })
         };
         let lanes = (0..cores).map(lane).collect::<Result<_, _>>()?;

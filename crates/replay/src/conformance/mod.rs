@@ -41,7 +41,7 @@ use ropewalk_block::{CancelToken, Schedule};
 
 use self::{
     archive::{ArchiveError, Intake, TestFile},
-    executors::OwnLists,
+    executors::Lists,
     lanes::{Job, Lanes},
     suite::Test,
     summary::{Found, Summary},
@@ -60,8 +60,8 @@ pub(crate) fn conformance(arguments: &ConformanceArguments, interrupt: &CancelTo
     let threads: Vec<NonZeroUsize> = arguments.threads.iter().map(|threads| threads.count()).collect();
     let read_bytes = Arc::new(AtomicU64::new(0));
     let summary = Summary::new(arguments.json, archive::size_bytes(&arguments.paths));
-    let own_lists = if arguments.access_lists { OwnLists::Follow } else { OwnLists::Ignore };
-    let lanes = match Lanes::new(&threads, schedule(arguments.schedule), own_lists, interrupt) {
+    let lists = if arguments.access_lists { Lists::GivenAndOwn } else { Lists::Given };
+    let lanes = match Lanes::new(&threads, schedule(arguments.schedule), lists, interrupt) {
         Ok(lanes) => lanes,
         Err(error) => {
             summary.refuse(&chain_of(&error));

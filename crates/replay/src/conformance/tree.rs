@@ -41,6 +41,8 @@ pub(super) struct Executed {
     pub(super) outcome: BlockOutcome,
     /// What each position did; the oracle does not say.
     pub(super) record: Option<Record>,
+    /// The block's access list.
+    pub(super) access_list: Option<AccessList>,
     /// What another way of executing the block says differently.
     pub(super) objection: Option<String>,
 }
@@ -189,7 +191,7 @@ impl BlockTree {
         let has_early_receipts = !self.chain.is_byzantium_active_at_block(header.number);
         let transaction_roots = record.filter(|_| has_early_receipts).map(|record| self.transaction_roots(record));
         let has_list = self.chain.is_amsterdam_active_at_timestamp(header.timestamp);
-        let access_list_hash = record.filter(|_| has_list).map(|record| record.access_list().hash());
+        let access_list_hash = executed.access_list.as_ref().filter(|_| has_list).map(AccessList::hash);
         let computed = Computed { state_root: Some(next.state_root()), transaction_roots, access_list_hash };
         check_outcome(&self.chain, header, &executed.outcome, &computed)?;
         next.insert_block_hash(header.number, hash);
