@@ -259,7 +259,7 @@ impl<E: Execute> Run<'_, E> {
 
 /// What the oracle says differently about a block. Where suite and oracle part the suite is right; that they do is
 /// worth a remark.
-fn beside_oracle(
+pub(super) fn beside_oracle(
     chain: &ChainSpec,
     block: &RecoveredBlock,
     parent: &Arc<MemoryState>,

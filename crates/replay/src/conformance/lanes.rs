@@ -117,9 +117,11 @@ impl Lane {
                     summary.add(&found, &test.network, threads, verdict, &remarks);
                 }
                 Ok(Job::State(found, test)) => {
-                    for (network, variant, verdict) in state_test::run(&test, &self.engines, |run| guarded(run)) {
-                        let found = Found { file: Arc::clone(&found.file), test: format!("{}{variant}", found.test) };
-                        summary.add(&found, &network, threads, verdict.0, &verdict.1);
+                    for variant in state_test::variants(&test) {
+                        let name = format!("{}{variant}", found.test);
+                        let found = Found { file: Arc::clone(&found.file), test: name };
+                        let (verdict, remarks) = guarded(|| state_test::run(&test, variant, &self.engines));
+                        summary.add(&found, variant.network, threads, verdict, &remarks);
                     }
                 }
                 Err(_) => return,

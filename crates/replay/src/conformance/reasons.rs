@@ -12,7 +12,7 @@
 //! A name that no reason has is not taken for any of them.
 
 use ropewalk_block::{
-    AccessListFault, BlockError, InvalidBlock, SignatureFault, SystemCallFailure, TransactionFault,
+    AccessListFault, InvalidBlock, SignatureFault, SystemCallFailure, TransactionFault,
     import::{BodyFault, HeaderFault, HeaderField, ImportError, MalformedBlock, OmmerFault, OutcomeFault},
 };
 
@@ -378,9 +378,4 @@ fn outcome(fault: &OutcomeFault) -> Names {
         ],
         OutcomeFault::StateRoot { .. } => &["BlockException.INVALID_STATE_ROOT", "InvalidStateRoot"],
     }
-}
-
-/// Whether a state test that expects its transaction to be refused under one of `names` means this error.
-pub(super) fn is_expected_of_transaction(error: &BlockError, names: &[&str]) -> bool {
-    is_expected(&ImportError::Execution(error.clone()), names)
 }

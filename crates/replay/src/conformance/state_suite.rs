@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use alloy_consensus::{
+    SignableTransaction, TxEip1559, TxEip2930, TxEip4844, TxEip4844Variant, TxEnvelope, TxLegacy,
+    crypto::secp256k1::{recover_signer, sign_message},
+};
 use alloy_eips::eip2930::AccessList;
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256};
 use serde::{Deserialize, Deserializer};
 
 use super::suite::{Accounts, Configuration, Hex, Number};
@@ -80,6 +84,74 @@ pub(super) struct Indexes {
     pub(super) data: usize,
     pub(super) gas: usize,
     pub(super) value: usize,
+}
+
+impl Template {
+    /// A variant with its sender, for tests that do not hold the signed transaction. The signature means nothing. `None`
+    /// where the indexes lead nowhere, a number does not fit, or nobody sends it.
+    pub(super) fn variant(&self, indexes: Indexes, chain_id: u64) -> Option<(TxEnvelope, Address)> {
+        let key_owner = |key: B256| {
+            let signature = sign_message(key, B256::ZERO).ok()?;
+            recover_signer(&signature, B256::ZERO).ok()
+        };
+        let sender = self.sender.or_else(|| self.secret_key.and_then(key_owner))?;
+        let nonce = self.nonce.to_u64()?;
+        let gas_limit = self.gas_limit.get(indexes.gas)?.to_u64()?;
+        let input: Bytes = self.data.get(indexes.data)?.0.clone().into();
+        let value = self.value.get(indexes.value)?;
+        let value: U256 = serde_json::from_value::<Number>(value.as_str().into()).ok()?.0;
+        let to = self.to.map_or(TxKind::Create, TxKind::Call);
+        let price = |number: Option<Number>| number.map_or(Some(0), |number| u128::try_from(number.0).ok());
+        let access_list = self.access_lists.as_ref().map(|lists| lists.get(indexes.data).cloned().flatten());
+        let gas_price = price(self.gas_price)?;
+        let max_fee_per_gas = price(self.max_fee_per_gas)?;
+        let max_priority_fee_per_gas = price(self.max_priority_fee_per_gas)?;
+        let transaction = match (self.max_fee_per_gas, access_list) {
+            (None, None) => seal(TxLegacy { chain_id: None, nonce, gas_price, gas_limit, to, value, input }),
+            (None, Some(list)) => {
+                let access_list = list.unwrap_or_default();
+                seal(TxEip2930 { chain_id, nonce, gas_price, gas_limit, to, value, access_list, input })
+            }
+            (Some(_), list) => {
+                let access_list = list.flatten().unwrap_or_default();
+                match &self.blob_versioned_hashes {
+                    None => seal(TxEip1559 {
+                        chain_id,
+                        nonce,
+                        gas_limit,
+                        max_fee_per_gas,
+                        max_priority_fee_per_gas,
+                        to,
+                        value,
+                        access_list,
+                        input,
+                    }),
+                    Some(hashes) => seal::<TxEip4844Variant>(TxEip4844Variant::TxEip4844(TxEip4844 {
+                        chain_id,
+                        nonce,
+                        gas_limit,
+                        max_fee_per_gas,
+                        max_priority_fee_per_gas,
+                        to: self.to?,
+                        value,
+                        access_list,
+                        blob_versioned_hashes: hashes.clone(),
+                        max_fee_per_blob_gas: price(self.max_fee_per_blob_gas)?,
+                        input,
+                    })),
+                }
+            }
+        };
+        Some((transaction, sender))
+    }
+}
+
+fn seal<T>(transaction: T) -> TxEnvelope
+where
+    T: SignableTransaction<Signature>,
+    TxEnvelope: From<alloy_consensus::Signed<T>>,
+{
+    transaction.into_signed(Signature::new(U256::ONE, U256::ONE, false)).into()
 }
 
 /// Contract creation is written as an empty text.

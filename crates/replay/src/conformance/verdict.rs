@@ -3,7 +3,7 @@
 use std::fmt;
 
 use alloy_primitives::{Address, B256};
-use ropewalk_block::{Difference, import::ImportError};
+use ropewalk_block::import::ImportError;
 
 use super::accounts::StateDifference;
 use crate::compare::chain_of;
@@ -41,6 +41,8 @@ pub(super) enum Failure {
     Genesis(String),
     /// An account of the pre-state has a nonce of more than 64 bits.
     Nonce(Address),
+    /// Something of the test is nothing that can be executed.
+    Unusable(String),
     /// A valid block is rejected.
     Rejected {
         /// Place of the block in the test, from 0.
@@ -105,8 +107,6 @@ pub(super) enum Failure {
         /// The expected one.
         expected: B256,
     },
-    /// The oracle has another outcome where nothing else says what is right.
-    Oracle(Box<Difference>),
     /// The program did what it must not.
     Broken(String),
 }
@@ -129,6 +129,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Genesis(problem) => write!(f, "genesis: {problem}"),
             Self::Nonce(address) => write!(f, "pre-state: the nonce of {address} has more than 64 bits"),
+            Self::Unusable(problem) => f.write_str(problem),
             Self::Rejected { block, error, difference } => {
                 write!(f, "block {block} is valid and was rejected: {}", chain_of(error))?;
                 difference.iter().try_for_each(|difference| write!(f, "; {difference}"))
@@ -150,7 +151,6 @@ impl fmt::Display for Failure {
                 difference.iter().try_for_each(|difference| write!(f, "; {difference}"))
             }
             Self::Logs { found, expected } => write!(f, "the logs hash to {found}, expected {expected}"),
-            Self::Oracle(difference) => write!(f, "the oracle differs: {difference}"),
             Self::Broken(problem) => f.write_str(problem),
         }
     }
