@@ -42,7 +42,7 @@ pub(crate) struct ReplayArguments {
     /// Number of threads; auto is the number of cores available
     #[arg(long, value_name = "auto|N", default_value = "auto")]
     pub threads: Threads,
-    /// Execute on many threads, or in order by the oracle alone
+    /// Execute on many threads, by each block's access list, or in order by the oracle alone
     #[arg(long, value_enum, default_value_t = Mode::Parallel)]
     pub mode: Mode,
     /// Keep the resulting states under this directory, one database for each chain of blocks
@@ -57,6 +57,9 @@ pub(crate) struct ReplayArguments {
     /// Order of speculation: normal, or adversarial so that every dependent transaction runs at least twice
     #[arg(long, value_name = "normal|adversarial[:SEED]", default_value = "normal")]
     pub schedule: ScheduleArgument,
+    /// Write each verified block's access list (EIP-7928) beside it: access_list.json and access_list.rlp
+    #[arg(long)]
+    pub write_access_lists: bool,
     /// Print one JSON object per block, and a summary as the last line
     #[arg(long)]
     pub json: bool,
@@ -69,6 +72,11 @@ Each block is executed by the oracle (alloy-evm's sequential executor), once by 
 the database that the outcome is then committed to, and as often as asked by the engine over the
 recorded state in memory. All outcomes are compared field by field, and the oracle's with what the
 block's header claims. Only a block of which nothing is wrong is committed.
+
+With --mode access-list each block is executed by the access list beside it: every read finds its
+value at once, nothing runs twice, and every position is compared with the list as it commits. A
+list that is not the block's own makes the block invalid there. --write-access-lists makes the
+lists, for blocks of every fork.
 
 Times are those of execution over the state in memory: senders, environments and analysed code are
 ready before, roots are computed after. A single run is a glance: for figures, see bench.
@@ -150,6 +158,8 @@ pub(crate) struct GenerateArguments {
 pub(crate) enum Mode {
     /// By the engine, and by the oracle to compare with.
     Parallel,
+    /// By the engine, along the block's access list, and by the oracle to compare with.
+    AccessList,
     /// By the oracle alone.
     Sequential,
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use alloy_hardforks::EthereumHardforks;
-use ropewalk_block::{BlockOutcome, Computed, Position, Status, validate};
+use ropewalk_block::{BlockOutcome, Computed, Position, Record, Status, validate};
 
 use super::{Failure, Replay};
 use crate::{
@@ -21,6 +21,7 @@ impl Replay<'_> {
         fixture: &Fixture,
         ground: &Ground,
         truth: &BlockOutcome,
+        record: Option<&Record>,
         report: &mut BlockReport,
     ) -> Result<(), Failure> {
         let state_root = match fixture.claims.state_root {
@@ -29,7 +30,11 @@ impl Replay<'_> {
         };
         let state_root =
             state_root.map_err(|error| Failure::Fixture(state_error(fixture, Position::PostBlock, error)))?;
-        let computed = Computed { state_root, ..Computed::default() };
+        let computed = Computed {
+            state_root,
+            access_list_hash: record.map(|record| record.access_list().hash()),
+            ..Computed::default()
+        };
         let checks = validate(&fixture.chain.spec, &fixture.block.header, &fixture.claims, truth, &computed);
         for mismatch in checks.mismatches() {
             self.progress.say(&format!("mismatch: {}: {mismatch}", fixture.place()));
@@ -40,6 +45,7 @@ impl Replay<'_> {
             receipts_root: checks.receipts_root.status(),
             logs_bloom: checks.logs_bloom.status(),
             requests_hash: checks.requests_hash.status(),
+            access_list_hash: checks.access_list_hash.status(),
             state_root: checks.state_root.status(),
             blob_gas_used: checks.blob_gas_used.status(),
             header_hash: self.check_header_hash(fixture),
