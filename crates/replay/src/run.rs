@@ -9,8 +9,8 @@ use std::{
 };
 
 use ropewalk_block::{
-    AccessList, BlockError, BlockExecutor, CancelToken, CodeCache, Engine, Execution, ExecutorOptions, InvalidTransactions,
-    Schedule, oracle::Oracle,
+    AccessList, BlockError, BlockExecutor, CancelToken, CodeCache, Engine, Execution, ExecutorOptions,
+    InvalidTransactions, Schedule, oracle::Oracle,
 };
 use ropewalk_state::StateReader;
 
