@@ -1,7 +1,8 @@
 //! A chain's rules by block: which forks are active, how blobs are priced, where deposits come from.
 //!
 //! [`ChainSpec`] is built in for mainnet, Sepolia, Holesky and Hoodi, read from a geth genesis file
-//! ([`from_genesis`](ChainSpec::from_genesis)) or put together from single activations
+//! ([`from_genesis`](ChainSpec::from_genesis)) or from the name of a test suite's network
+//! ([`by_network`](ChainSpec::by_network)), or put together from single activations
 //! ([`from_forks`](ChainSpec::from_forks)). A specification that exists is consistent: forks activate in order, every
 //! blob parameter set can be computed with, and nothing is asked for that the EVM in use does not model.
 //!
@@ -11,6 +12,7 @@
 
 mod consistency;
 mod genesis;
+mod network;
 
 use std::borrow::Cow;
 
@@ -22,9 +24,7 @@ use alloy_primitives::{Address, address};
 use revm::primitives::hardfork::SpecId;
 
 pub use consistency::ChainSpecError;
-
-/// Number of the first proof-of-stake block while it is not known.
-const UNKNOWN_MERGE_BLOCK: u64 = u64::MAX;
+pub use network::NetworkError;
 
 /// The rules of one chain.
 #[derive(Debug, Clone)]
@@ -52,6 +52,10 @@ const BUILT_IN: [BuiltIn; 4] = [
 ];
 
 impl ChainSpec {
+    /// Number of the first proof-of-stake block of a chain that names a terminal total difficulty, while that number is
+    /// not known.
+    pub const UNKNOWN_MERGE_BLOCK: u64 = u64::MAX;
+
     /// Ethereum mainnet.
     pub fn mainnet() -> Self {
         Self::built_in(1, EthereumChainHardforks::mainnet(), MAINNET_DEPOSIT_CONTRACT_ADDRESS)
@@ -132,7 +136,7 @@ impl ChainSpec {
         else {
             return Cow::Borrowed(self);
         };
-        if activation_block_number != UNKNOWN_MERGE_BLOCK || header.number == 0 || !header.difficulty.is_zero() {
+        if activation_block_number != Self::UNKNOWN_MERGE_BLOCK || header.number == 0 || !header.difficulty.is_zero() {
             return Cow::Borrowed(self);
         }
         let merge = ForkCondition::TTD { activation_block_number: header.number, fork_block, total_difficulty };
@@ -279,7 +283,7 @@ mod tests {
     #[test]
     fn a_merge_of_unknown_block_is_settled_by_the_headers_difficulty() {
         let merge = ForkCondition::TTD {
-            activation_block_number: UNKNOWN_MERGE_BLOCK,
+            activation_block_number: ChainSpec::UNKNOWN_MERGE_BLOCK,
             fork_block: None,
             total_difficulty: U256::from(1000),
         };

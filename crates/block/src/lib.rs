@@ -10,7 +10,8 @@
 //! that came with a block can be the plan of its execution.
 //!
 //! [`ChainSpec`] says which rules hold in a block. What a block does besides its transactions is one EIP per file,
-//! put in order by `positions` and written against committed state. [`oracle`] executes a block in order with
+//! put in order by `positions` and written against committed state. [`import`] is everything else that is checked of a
+//! block before and after it is executed. [`oracle`] executes a block in order with
 //! alloy-evm, independently of the engine; [`first_difference`] tells where two outcomes part.
 //!
 //! This crate knows headers, signatures, forks, system calls and receipts. It does not know where state comes from, how
@@ -22,6 +23,7 @@ mod chain;
 mod difference;
 mod error;
 mod executor;
+pub mod import;
 pub mod oracle;
 mod outcome;
 mod record;
@@ -46,7 +48,7 @@ mod plain_state;
 
 pub use access_list::{AccessList, AccessListExtension, AccessListFault, AccessListPart};
 pub use bundle::{bundle_from_changes, changes_from_bundle};
-pub use chain::{ChainSpec, ChainSpecError};
+pub use chain::{ChainSpec, ChainSpecError, NetworkError};
 pub use difference::{AccountPart, Difference, first_difference};
 pub use error::{
     BlockError, BrokenInvariant, InvalidBlock, Position, SignatureFault, SystemCallFailure, TransactionFault,
@@ -57,6 +59,9 @@ pub use record::{Accesses, AccountAccess, PositionRecord, Record};
 pub use recovered::{BlockTransaction, RecoveredBlock, recover};
 pub use system_call::RequestContracts;
 pub use validate::{Check, Checks, Claims, Computed, Status, validate};
+
+/// What may be wrong with a transaction by itself or on the state that it finds; [`TransactionFault`] holds it.
+pub use revm::context_interface::result::InvalidTransaction;
 
 // What an embedder needs of the layers below to say how execution is to go about it, and to watch it.
 pub use ropewalk_engine::{

@@ -27,6 +27,9 @@ use crate::{
     translate::{touched_and_empty, write_journal},
 };
 
+/// Gas of a system call, by EIP-4788, EIP-2935, EIP-7002 and EIP-7251.
+const SYSTEM_CALL_GAS: u64 = 30_000_000;
+
 /// Makes the inspector of one attempt.
 pub trait InspectorFactory: Send + Sync + std::fmt::Debug {
     /// A fresh inspector for the given incarnation of a transaction.
@@ -158,7 +161,12 @@ impl EvmWorker {
         view: &mut View<EvmProgram>,
     ) -> Result<Result<ExecutionResult<HaltReason>, ExecutionFailure>, StateError> {
         let caller = revm::handler::SYSTEM_ADDRESS;
-        let env = Arc::new(TxEnv::new_system_tx_with_caller(caller, contract, input));
+        let mut env = TxEnv::new_system_tx_with_caller(caller, contract, input);
+        if !self.machine().inner.ctx.cfg.enable_amsterdam_eip8037 {
+            // revm adds gas for the state lane of EIP-8037, whether or not there is one.
+            env.gas_limit = SYSTEM_CALL_GAS;
+        }
+        let env = Arc::new(env);
         let ran = self.attempt(env, view, |handler, machine| handler.run_system_call(machine));
         match ran {
             Ok(result) => Ok(result),

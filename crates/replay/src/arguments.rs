@@ -1,10 +1,14 @@
 //! The command line: what can be asked for, and in which form.
 
+mod conformance;
+
 use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr, thread};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::generate::{Link, Workload};
+
+pub(crate) use conformance::ConformanceArguments;
 
 /// Replays recorded Ethereum blocks on many threads and proves the outcome equal to running them in order.
 #[derive(Debug, Clone, PartialEq, Parser)]
@@ -31,6 +35,9 @@ pub(crate) enum Command {
     Bench(BenchArguments),
     /// Make deterministic fixtures from a seed
     Generate(GenerateArguments),
+    /// Run the public suites of blockchain and state tests
+    #[command(long_about = conformance::ABOUT)]
+    Conformance(ConformanceArguments),
 }
 
 /// Arguments of `ropewalk replay`.

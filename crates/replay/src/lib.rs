@@ -6,6 +6,7 @@
 //! run        the oracle and the engine, timed
 //! compare    what is the first difference?
 //! persist    verified blocks into RocksDB, and back
+//! conformance  the public suites
 //! report     tables for people, lines of JSON for programs
 //! ```
 //!
@@ -20,6 +21,7 @@ pub mod persist;
 
 mod arguments;
 mod bench;
+mod conformance;
 mod make;
 mod recording;
 mod replay;
@@ -58,6 +60,7 @@ pub fn command_line() -> ExitCode {
         Command::Replay(arguments) => replay::replay(arguments, interrupt),
         Command::Bench(arguments) => bench::bench(arguments, interrupt),
         Command::Generate(arguments) => make::generate(arguments, &interrupt),
+        Command::Conformance(arguments) => conformance::conformance(arguments, &interrupt),
     };
     let status = done.unwrap_or_else(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Status::OutputClosed,

@@ -9,7 +9,7 @@ use alloy_genesis::{ChainConfig, Genesis};
 use alloy_hardforks::{EthereumHardfork, EthereumHardforks, ForkCondition};
 use alloy_primitives::U256;
 
-use super::{ChainSpec, ChainSpecError, UNKNOWN_MERGE_BLOCK};
+use super::{ChainSpec, ChainSpecError};
 
 impl ChainSpec {
     /// The chain that a geth genesis file describes.
@@ -79,7 +79,7 @@ fn merge(config: &ChainConfig) -> ForkCondition {
     if let Some(merge) = built_in {
         return merge;
     }
-    let activation_block_number = if total_difficulty.is_zero() { 0 } else { UNKNOWN_MERGE_BLOCK };
+    let activation_block_number = if total_difficulty.is_zero() { 0 } else { ChainSpec::UNKNOWN_MERGE_BLOCK };
     ForkCondition::TTD { activation_block_number, fork_block: config.merge_netsplit_block, total_difficulty }
 }
 

@@ -14,6 +14,7 @@ use std::io::{self, Write};
 pub(crate) use figure::{Figure, counted};
 pub(crate) use progress::Progress;
 use serde::Serialize;
+pub(crate) use table::{Side, Table};
 
 /// Writes one line to standard output, at once.
 ///
