@@ -66,7 +66,7 @@ fn judged(
     chain: &Arc<ChainSpec>,
     genesis: &Genesis,
     plain: Option<Parallel>,
-    failure: Failure,
+    failure: Box<Failure>,
 ) -> Verdict {
     let threads = plain.as_ref().map(|executor| executor.threads);
     if let Some(plain) = plain.filter(|_| chain.is_amsterdam_active_at_timestamp(u64::MAX)) {
@@ -111,13 +111,13 @@ enum Beside {
 }
 
 enum Stop {
-    Failure(Failure),
+    Failure(Box<Failure>),
     Interrupted,
 }
 
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
-        Self::Failure(failure)
+        Self::Failure(Box::new(failure))
     }
 }
 
@@ -129,16 +129,17 @@ struct Genesis {
 }
 
 impl Genesis {
-    fn of(test: &BlockchainTest) -> Result<Self, Failure> {
-        let decoded = decode_block(&test.genesis_rlp).map_err(|error| Failure::Genesis(chain_of(&error)))?;
+    fn of(test: &BlockchainTest) -> Result<Self, Box<Failure>> {
+        let decoded = decode_block(&test.genesis_rlp).map_err(|error| Box::new(Failure::Genesis(chain_of(&error))))?;
         let (hash, header) = (decoded.hash, decoded.block.header);
         if let Some(expected) = test.genesis_hash.filter(|expected| *expected != hash) {
-            return Err(Failure::Genesis(format!("its hash is {hash}, expected {expected}")));
+            return Err(Box::new(Failure::Genesis(format!("its hash is {hash}, expected {expected}"))));
         }
-        let state = accounts::state_of(&test.pre).map_err(Failure::Nonce)?;
+        let state = accounts::state_of(&test.pre).map_err(|address| Box::new(Failure::Nonce(address)))?;
         let (root, expected) = (state.state_root(), header.state_root);
         if root != expected {
-            return Err(Failure::Genesis(format!("the pre-state has the root {root}, its header says {expected}")));
+            let problem = format!("the pre-state has the root {root}, its header says {expected}");
+            return Err(Box::new(Failure::Genesis(problem)));
         }
         Ok(Self { hash, header, state })
     }

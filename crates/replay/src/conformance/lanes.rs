@@ -36,9 +36,9 @@ const QUEUED_TESTS: usize = 64;
 #[derive(Debug)]
 pub(super) enum Job {
     /// A blockchain test.
-    Blockchain(Found, BlockchainTest),
+    Blockchain(Found, Box<BlockchainTest>),
     /// A state test with all its variants.
-    State(Found, StateTest),
+    State(Found, Box<StateTest>),
 }
 
 /// Where tests are queued.
@@ -135,7 +135,7 @@ fn guarded(run: impl FnOnce() -> (Verdict, Vec<String>)) -> (Verdict, Vec<String
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let message = panic.downcast_ref::<&str>().map(|message| (*message).to_owned());
         let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        let failure = Failure::Broken(format!("the program panicked: {message}"));
+        let failure = Box::new(Failure::Broken(format!("the program panicked: {message}")));
         (Verdict::Failed { threads: None, failure }, Vec::new())
     })
 }

@@ -64,7 +64,7 @@ pub(super) fn run(test: &StateTest, variant: Variant<'_>, engines: &Engines) -> 
         if let (0, Ok(block), Ok(executed)) = (place, &single.block, &executed) {
             remarks.extend(beside_oracle(&chain, block, &single.state, Ok(executed)));
         }
-        if let Some(failure) = single.check(variant.post, executed) {
+        if let Some(failure) = single.check(variant.post, executed).map(Box::new) {
             let verdict = match single.oracle_agrees(&chain, &executor) {
                 true => Verdict::OracleFails { failure },
                 false => Verdict::Failed { threads: Some(executor.threads), failure },
@@ -83,10 +83,10 @@ struct Single {
 }
 
 impl Single {
-    fn of(test: &StateTest, post: &Post, chain: &ChainSpec) -> Result<Self, Failure> {
-        let unusable = || Failure::Unusable("a number of the environment has more than 64 bits".to_owned());
+    fn of(test: &StateTest, post: &Post, chain: &ChainSpec) -> Result<Self, Box<Failure>> {
+        let unusable = || Box::new(Failure::Unusable("a number of the environment has more than 64 bits".to_owned()));
         let header = header(&test.environment, chain).ok_or_else(unusable)?;
-        let mut state = accounts::state_of(&test.pre).map_err(Failure::Nonce)?;
+        let mut state = accounts::state_of(&test.pre).map_err(|address| Box::new(Failure::Nonce(address)))?;
         for number in header.number.saturating_sub(BLOCK_HASHES)..header.number {
             state.insert_block_hash(number, keccak256(number.to_string()));
         }
@@ -96,7 +96,8 @@ impl Single {
                 Ok(recover(chain, Block { header, body }, None)?)
             }),
             None => {
-                let missing = || Failure::Unusable("the transaction has neither bytes nor a sender".to_owned());
+                let problem = "the transaction has neither bytes nor a sender, or a number that does not fit";
+                let missing = || Box::new(Failure::Unusable(problem.to_owned()));
                 let (transaction, sender) =
                     test.transaction.variant(post.indexes, chain.chain_id()).ok_or_else(missing)?;
                 let body = BlockBody { transactions: vec![transaction], ..Default::default() };

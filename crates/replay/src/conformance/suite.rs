@@ -53,9 +53,9 @@ pub(super) struct RecordedTest {
 #[derive(Debug)]
 pub(super) enum Test {
     /// A chain of blocks.
-    Blockchain(BlockchainTest),
+    Blockchain(Box<BlockchainTest>),
     /// One transaction.
-    State(StateTest),
+    State(Box<StateTest>),
     /// A test of a form that is about something else than executing blocks.
     Other(&'static str),
 }
@@ -186,7 +186,7 @@ impl RecordedTest {
             return Ok(Test::Other("engine test"));
         }
         if let Some(blocks) = self.blocks {
-            return Ok(Test::Blockchain(BlockchainTest {
+            return Ok(Test::Blockchain(Box::new(BlockchainTest {
                 network: self.network.ok_or("network")?,
                 configuration: self.config,
                 genesis_rlp: self.genesis_rlp.ok_or("genesisRLP")?.0,
@@ -196,18 +196,18 @@ impl RecordedTest {
                 last_block_hash: self.lastblockhash.ok_or("lastblockhash")?,
                 post_state: self.post_state,
                 post_state_hash: self.post_state_hash,
-            }));
+            })));
         }
         if self.transaction_bytes.is_some() {
             return Ok(Test::Other("transaction test"));
         }
-        Ok(Test::State(StateTest {
+        Ok(Test::State(Box::new(StateTest {
             posts: self.post.ok_or("blocks or post")?,
             configuration: self.config,
             environment: self.env.ok_or("env")?,
             transaction: self.transaction.ok_or("transaction")?,
             pre: self.pre.ok_or("pre")?,
-        }))
+        })))
     }
 }
 

@@ -18,12 +18,12 @@ pub(super) enum Verdict {
         /// Number of threads at which it did not; `None` where it was not yet about threads.
         threads: Option<usize>,
         /// What.
-        failure: Failure,
+        failure: Box<Failure>,
     },
     /// The oracle fails the test in the same way: the EVM in use has other rules than the test.
     OracleFails {
         /// What does not hold.
-        failure: Failure,
+        failure: Box<Failure>,
     },
     /// The test was not run.
     Skipped {
