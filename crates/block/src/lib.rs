@@ -33,6 +33,7 @@ mod validate;
 // What happens around the transactions, in order of position.
 mod eip2935;
 mod eip4788;
+mod eip4844;
 mod eip4895;
 mod eip6110;
 mod eip7002;
