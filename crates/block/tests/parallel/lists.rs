@@ -1,7 +1,8 @@
 //! Records and access lists: made by every way alike, equal to the list that revm makes in order, and good as a plan.
 //!
-//! Every block of every other test comes by here too ([`check`]): its record must add up to its outcome, its list must be
-//! revm's own, and executing it by that list must give the same outcome without running anything twice.
+//! Every block of every other test comes by here too ([`wrong`]): its record must add up to its outcome, its list must be
+//! revm's own, executing it by that list must give the same outcome without running anything twice, and so must
+//! executing it over the witness that is made of its record.
 
 use std::sync::Arc;
 
@@ -12,9 +13,9 @@ use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use ropewalk_block::{
     AccessList, AccessListExtension, AccessListFault, BlockError, BlockOutcome, Execution, ExecutorOptions, Frontier,
-    InvalidBlock, InvalidTransactions, RecoveredBlock, Schedule, first_difference, oracle,
+    InvalidBlock, InvalidTransactions, Record, RecoveredBlock, Schedule, first_difference, oracle,
 };
-use ropewalk_state::{MemoryState, StateReader};
+use ropewalk_state::{MemoryState, StateReader, Witness, trie::StateTrie};
 
 use crate::{
     assembler::{CallKind, Code},
@@ -51,8 +52,12 @@ pub(crate) fn wrong(case: &Case, block: &RecoveredBlock, outcome: &BlockOutcome,
     if by_position.state_root() != at_once.state_root() {
         return Some(format!("the positions do not add up to the block: {first:#?}"));
     }
+    // What a builder skips is not in its block, nor in the block's list and witness.
     if case.invalid == InvalidTransactions::Skip {
         return None;
+    }
+    if let Some(wrong) = stateless(case, block, &first, outcome) {
+        return Some(wrong);
     }
     let list = first.access_list();
     let extension = list.extension.clone().unwrap_or_default();
@@ -73,6 +78,30 @@ pub(crate) fn wrong(case: &Case, block: &RecoveredBlock, outcome: &BlockOutcome,
         other => return Some(format!("read back: {other:?}")),
     }
     [EAGER, BLIND, BACKWARDS].iter().find_map(|way| followed(case, *way, block, &list, outcome))
+}
+
+/// What goes wrong when a block is executed over its own witness, by the oracle and in parallel.
+fn stateless(case: &Case, block: &RecoveredBlock, record: &Record, outcome: &BlockOutcome) -> Option<String> {
+    let state = &case.world.state;
+    let (nodes, root) = (StateTrie::of(state), state.state_root());
+    let made = record.witness(&nodes, root, state, &outcome.changes).expect("a whole state");
+    let hashes: Vec<_> = state.iter_block_hashes().collect();
+    let witness = Witness::new(root, made.state.clone(), made.codes.clone(), hashes);
+    let mut after = state.clone();
+    after.apply(&outcome.changes);
+    match witness.state_root_after(&outcome.changes) {
+        Ok(root) if root == after.state_root() => {}
+        other => return Some(format!("root over the witness: {other:?}, {made:#?}")),
+    }
+    let reader: Arc<dyn StateReader> = Arc::new(witness);
+    for way in [EAGER, BACKWARDS] {
+        // Backwards, a transaction may look at what it never would in order: the witness has none of that.
+        match case.execute(way, block, Arc::clone(&reader)) {
+            Ok(execution) if execution.outcome == *outcome => {}
+            other => return Some(format!("{way:?} over the witness: {:?}, {made:#?}", other.map(|it| it.outcome))),
+        }
+    }
+    None
 }
 
 /// What goes wrong when a block is executed by its own list.
