@@ -67,6 +67,9 @@ pub(crate) struct ReplayArguments {
     /// Write each verified block's access list (EIP-7928) beside it: access_list.json and access_list.rlp
     #[arg(long)]
     pub write_access_lists: bool,
+    /// Write each verified block's witness (debug_executionWitness) beside it, where the state before it is whole
+    #[arg(long)]
+    pub write_witness: bool,
     /// Print one JSON object per block, and a summary as the last line
     #[arg(long)]
     pub json: bool,

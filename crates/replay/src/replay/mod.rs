@@ -2,12 +2,14 @@
 
 mod checks;
 mod records;
+mod whole;
 
 use std::{error::Error, io, path::Path, sync::Arc};
 
-use ropewalk_block::{AccessList, BlockError, BlockOutcome, CancelToken, Execution, Status as CheckStatus, oracle};
+use ropewalk_block::{AccessList, BlockError, BlockOutcome, CancelToken, Execution, Position, Status as CheckStatus, oracle};
 use ropewalk_state::StateReader;
 
+use self::whole::WholeState;
 use crate::{
     arguments::{Mode, ReplayArguments},
     compare::{self, Difference, chain_of},
@@ -36,6 +38,8 @@ struct Replay<'a> {
     progress: Progress,
     reports: Reports,
     status: Status,
+    /// The state after the block that was replayed last, where it is known in whole.
+    whole: Option<WholeState>,
 }
 
 /// Why a block's report is not all there is to say.
@@ -78,7 +82,7 @@ pub(crate) fn replay(arguments: &ReplayArguments, interrupt: CancelToken) -> io:
         progress.say(&format!("error: {error}"));
         reports.add_unusable();
     }
-    let mut replay = Replay { arguments, session, runner, databases, progress, reports, status };
+    let mut replay = Replay { arguments, session, runner, databases, progress, reports, status, whole: None };
     for directory in &fixtures {
         if replay.session.is_interrupted() || !replay.block(directory)? {
             break;
@@ -180,12 +184,17 @@ impl Replay<'_> {
         if first == CheckStatus::Ok {
             self.execute(fixture, ground, list, truth, report)?;
         }
-        let record = self.record(fixture, ground, truth, report)?;
-        self.check(fixture, ground, truth, record.as_ref(), report)?;
+        let whole = self.session.in_pool(|| WholeState::before(fixture, self.whole.as_ref()));
+        let record = self.record(fixture, ground, truth, report);
+        let computed = self.compute(fixture, ground, whole.as_ref(), truth, record.as_ref());
+        let (computed, after) =
+            computed.map_err(|error| Failure::Fixture(state_error(fixture, Position::PostBlock, error)))?;
+        self.check(fixture, truth, &computed, report);
         let placed = placed?;
         if report.checks.verified() {
             self.persist(fixture, placed, truth, report)?;
-            self.write_records(fixture, record.as_ref())?;
+            self.write_records(fixture, ground, whole.as_ref(), truth, record.as_ref(), report)?;
+            self.whole = after;
         }
         Ok(())
     }
