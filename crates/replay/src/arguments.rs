@@ -6,6 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::generate::{Link, Workload};
 
+mod fetch;
+
+pub(crate) use fetch::FetchArguments;
+
 /// Replays recorded Ethereum blocks on many threads and proves the outcome equal to running them in order.
 #[derive(Debug, Clone, PartialEq, Parser)]
 #[command(name = "ropewalk", version, arg_required_else_help = true)]
@@ -31,6 +35,9 @@ pub(crate) enum Command {
     Bench(BenchArguments),
     /// Make deterministic fixtures from a seed
     Generate(GenerateArguments),
+    /// Fetch blocks from a node as fixtures, each checked by replaying it
+    #[command(long_about = fetch::FETCH_ABOUT)]
+    Fetch(FetchArguments),
 }
 
 /// Arguments of `ropewalk replay`.
@@ -194,6 +201,9 @@ pub(crate) enum ArgumentError {
     /// Neither `auto` nor a usable count.
     #[error("expected auto or a number from 1 to {}", Threads::MOST)]
     Threads,
+    /// Neither a block number nor two in order.
+    #[error("expected a block number, or FIRST..LAST with both included")]
+    Blocks,
     /// Neither `normal` nor `adversarial` with or without a seed.
     #[error("expected normal, adversarial or adversarial:SEED with a whole number")]
     Schedule,

@@ -5,12 +5,14 @@
 //! ground     Fixture -> the state in memory, and what the oracle says
 //! run        the oracle and the engine, timed
 //! compare    what is the first difference?
+//! fetch      a node -> fixtures
 //! persist    verified blocks into RocksDB, and back
 //! report     tables for people, lines of JSON for programs
 //! ```
 //!
 //! Nothing here changes a result. This crate alone knows JSON, arguments, the terminal and exit codes.
 
+pub mod fetch;
 pub mod fixture;
 pub mod generate;
 
@@ -58,6 +60,7 @@ pub fn command_line() -> ExitCode {
         Command::Replay(arguments) => replay::replay(arguments, interrupt),
         Command::Bench(arguments) => bench::bench(arguments, interrupt),
         Command::Generate(arguments) => make::generate(arguments, &interrupt),
+        Command::Fetch(arguments) => fetch::command(arguments, &interrupt),
     };
     let status = done.unwrap_or_else(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Status::OutputClosed,
