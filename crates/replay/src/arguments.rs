@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and in which form.
 
 mod conformance;
+mod fetch;
 
 use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr, thread};
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::generate::{Link, Workload};
 
 pub(crate) use conformance::ConformanceArguments;
+pub(crate) use fetch::FetchArguments;
 
 /// Replays recorded Ethereum blocks on many threads and proves the outcome equal to running them in order.
 #[derive(Debug, Clone, PartialEq, Parser)]
@@ -38,6 +40,9 @@ pub(crate) enum Command {
     /// Run the public suites of blockchain and state tests
     #[command(long_about = conformance::ABOUT)]
     Conformance(ConformanceArguments),
+    /// Fetch blocks from a node as fixtures, each checked by replaying it
+    #[command(long_about = fetch::FETCH_ABOUT)]
+    Fetch(FetchArguments),
 }
 
 /// Arguments of `ropewalk replay`.
@@ -214,6 +219,9 @@ pub(crate) enum ArgumentError {
     /// Neither `auto` nor a usable count.
     #[error("expected auto or a number from 1 to {}", Threads::MOST)]
     Threads,
+    /// Neither a block number nor two in order.
+    #[error("expected a block number, or FIRST..LAST with both included")]
+    Blocks,
     /// Neither `normal` nor `adversarial` with or without a seed.
     #[error("expected normal, adversarial or adversarial:SEED with a whole number")]
     Schedule,
