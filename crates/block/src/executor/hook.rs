@@ -2,7 +2,8 @@
 //!
 //! Block gas is counted in declared gas, against what the transactions before have used (Yellow Paper, section 6.2): it
 //! is asked before a result is looked at, as alloy-evm asks it before executing, which fixes which of two errors a block
-//! gets. Blob gas is asked next (EIP-4844). From Amsterdam on there are two lanes of it (EIP-8037), and refunds do not give block gas back (EIP-7778).
+//! gets. Blob gas is asked next (EIP-4844). From Amsterdam on there are two lanes of block gas (EIP-8037), and refunds do
+//! not give it back (EIP-7778).
 
 use std::sync::Arc;
 
