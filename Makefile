@@ -13,10 +13,10 @@ export LOCKED ?= --locked
 # Cargo has a job server of its own and complains about one it cannot reach.
 unexport MAKEFLAGS
 
-.PHONY: help prepare demo test bench check sums
+.PHONY: help prepare demo test specification bench check sums
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 prepare: ## install what a build needs and the machine lacks, fetch the crates
 	@.ci/prepare
@@ -26,6 +26,13 @@ demo: prepare ## replay the blocks of fixtures/ in parallel into an embedded Roc
 
 test: prepare ## all tests of all crates, with their documentation examples
 	cargo test --workspace --release $(LOCKED)
+
+# For how long blocks are compared with the executable specification.
+MINUTES ?= 10
+
+specification: prepare ## compare random blocks with the executable specification for MINUTES (10), from ROPEWALK_SEED on
+	ROPEWALK_SPECIFICATION_SECONDS=$$((60 * $(MINUTES))) \
+	  cargo test --release $(LOCKED) --package ropewalk-tests --test specification
 
 bench: prepare ## all criterion benchmarks; each checks its results before it times anything
 	cargo bench --package ropewalk-benches $(LOCKED)

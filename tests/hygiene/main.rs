@@ -6,6 +6,7 @@
 //!
 //! - [`walls`]: which crate may depend on what, name what, know what.
 //! - [`manners`]: file lengths, module names, marks of unfinished work, words, paths, links.
+//! - [`traps`]: every trap that is known has tests.
 //! - [`contents`]: what is tracked: sizes, fixture hashes, lock files, decision records.
 
 mod finding;
@@ -15,4 +16,5 @@ mod rust;
 
 mod contents;
 mod manners;
+mod traps;
 mod walls;

@@ -154,6 +154,14 @@ pub enum TransactionFault {
         /// Gas left in the block.
         available_gas: u64,
     },
+    /// Its blobs are more than what the transactions before it leave of the block's limit (EIP-4844).
+    #[error("its blob gas of {blob_gas} is more than the {available_gas} blob gas left in the block")]
+    BlobGas {
+        /// Blob gas of the transaction.
+        blob_gas: u64,
+        /// Blob gas left in the block.
+        available_gas: u64,
+    },
 }
 
 /// Why a system contract gave no requests.

@@ -29,10 +29,12 @@ mod outcome;
 mod record;
 mod recovered;
 mod validate;
+mod witness;
 
 // What happens around the transactions, in order of position.
 mod eip2935;
 mod eip4788;
+mod eip4844;
 mod eip4895;
 mod eip6110;
 mod eip7002;
@@ -59,6 +61,7 @@ pub use record::{Accesses, AccountAccess, PositionRecord, Record};
 pub use recovered::{BlockTransaction, RecoveredBlock, recover};
 pub use system_call::RequestContracts;
 pub use validate::{Check, Checks, Claims, Computed, Status, validate};
+pub use witness::ExecutionWitness;
 
 /// What may be wrong with a transaction by itself or on the state that it finds; [`TransactionFault`] holds it.
 pub use revm::context_interface::result::InvalidTransaction;

@@ -12,6 +12,7 @@
 //! Finished::outcome  bundle to changes                                                    not timed
 //! ```
 //!
+//! The limit of a block's blobs (EIP-4844), which alloy-evm leaves to the header, is asked here at each transaction.
 //! It makes the DAO move of EIP-779 at the end of its block, where the rules have it at the beginning; the recorded
 //! block cannot tell.
 //!
@@ -23,7 +24,7 @@ mod verdict;
 
 use std::{borrow::Cow, cell::RefCell, fmt};
 
-use alloy_consensus::ReceiptEnvelope;
+use alloy_consensus::{ReceiptEnvelope, Transaction as _};
 use alloy_eip7928::{AccountChanges, BlockAccessIndex};
 use alloy_eips::eip4895::Withdrawal;
 use alloy_evm::{
@@ -42,7 +43,7 @@ use ropewalk_state::StateReader;
 use self::adapter::{Codes, ReaderDatabase};
 use crate::{
     BlockError, BlockOutcome, ChainSpec, InvalidTransactions, Position, RecoveredBlock, SkippedTransaction,
-    changes_from_bundle, rewards,
+    TransactionFault, changes_from_bundle, eip4844, rewards,
 };
 
 /// Executes a block in order.
@@ -189,21 +190,28 @@ impl<R: StateReader + ?Sized> Run<'_, R> {
         let receipts = AlloyReceiptBuilder::default();
         let mut executor = EthBlockExecutor::new(evm, oracle.context(), oracle.chain.as_ref(), receipts);
         let mut skipped = Vec::new();
+        let (blob_limit, mut blob_gas) = (eip4844::blob_limit(&oracle.chain, oracle.block.header.timestamp), 0);
         executor.apply_pre_execution_changes()?;
         for (index, (env, transaction)) in transactions.into_iter().zip(&oracle.block.transactions).enumerate() {
             *position = Position::Transaction(index);
             executor.evm_mut().db_mut().set_bal_index(BlockAccessIndex::new(index as u64 + 1));
             let recovered = &transaction.recovered;
-            match executor.execute_transaction_without_commit((env, recovered)) {
-                Ok(output) => {
-                    executor.commit_transaction(output);
+            let output = executor.execute_transaction_without_commit((env, recovered));
+            let too_many = eip4844::refusal(recovered, blob_gas, blob_limit);
+            let fault = match output.as_ref().err().and_then(verdict::transaction_fault) {
+                Some(fault @ TransactionFault::BlockGas { .. }) => Some(fault),
+                fault => too_many.or(fault),
+            };
+            match (output, fault) {
+                (_, Some(fault)) if oracle.invalid == InvalidTransactions::Skip => {
+                    skipped.push(SkippedTransaction { index, fault });
                 }
-                Err(error) => match verdict::transaction_fault(&error) {
-                    Some(fault) if oracle.invalid == InvalidTransactions::Skip => {
-                        skipped.push(SkippedTransaction { index, fault });
-                    }
-                    _ => return Err(error),
-                },
+                (_, Some(fault)) => return Err(verdict::refusal(fault)),
+                (Err(error), None) => return Err(error),
+                (Ok(output), None) => {
+                    executor.commit_transaction(output);
+                    blob_gas += recovered.blob_gas_used().unwrap_or_default();
+                }
             }
         }
         *position = Position::PostBlock;

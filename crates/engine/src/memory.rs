@@ -161,13 +161,17 @@ impl<P: Program> Memory<P> {
         }
         let visible = visible_versions(&state, position, cleared);
         let whole = cleared.is_none() && !visible.is_empty() && visible.len() == state.versions.len();
+        let top = state.top.as_ref().filter(|_| whole);
+        if let Some(top) = top.filter(|_| estimates == Estimates::Take) {
+            return Ok(with(top, state.changes));
+        }
         let visible = deciding_versions(&state, visible);
         if estimates == Estimates::Refuse
             && let Some(version) = state.versions.range(visible.clone()).rev().find(|version| version.estimate)
         {
             return Err(Unresolved::Estimate(TxIndex(version.position.0 - 1)));
         }
-        if let Some(top) = state.top.as_ref().filter(|_| whole) {
+        if let Some(top) = top {
             return Ok(with(top, state.changes));
         }
         let hidden;

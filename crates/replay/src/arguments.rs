@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and in which form.
 
 mod conformance;
+mod fetch;
 
 use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr, thread};
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::generate::{Link, Workload};
 
 pub(crate) use conformance::ConformanceArguments;
+pub(crate) use fetch::FetchArguments;
 
 /// Replays recorded Ethereum blocks on many threads and proves the outcome equal to running them in order.
 #[derive(Debug, Clone, PartialEq, Parser)]
@@ -38,6 +40,9 @@ pub(crate) enum Command {
     /// Run the public suites of blockchain and state tests
     #[command(long_about = conformance::ABOUT)]
     Conformance(ConformanceArguments),
+    /// Fetch blocks from a node as fixtures, each checked by replaying it
+    #[command(long_about = fetch::FETCH_ABOUT)]
+    Fetch(FetchArguments),
 }
 
 /// Arguments of `ropewalk replay`.
@@ -49,7 +54,7 @@ pub(crate) struct ReplayArguments {
     /// Number of threads; auto is the number of cores available
     #[arg(long, value_name = "auto|N", default_value = "auto")]
     pub threads: Threads,
-    /// Execute on many threads, or in order by the oracle alone
+    /// Execute on many threads, by each block's access list, or in order by the oracle alone
     #[arg(long, value_enum, default_value_t = Mode::Parallel)]
     pub mode: Mode,
     /// Keep the resulting states under this directory, one database for each chain of blocks
@@ -64,6 +69,12 @@ pub(crate) struct ReplayArguments {
     /// Order of speculation: normal, or adversarial so that every dependent transaction runs at least twice
     #[arg(long, value_name = "normal|adversarial[:SEED]", default_value = "normal")]
     pub schedule: ScheduleArgument,
+    /// Write each verified block's access list (EIP-7928) beside it: access_list.json and access_list.rlp
+    #[arg(long)]
+    pub write_access_lists: bool,
+    /// Write each verified block's witness (debug_executionWitness) beside it, where the state before it is whole
+    #[arg(long)]
+    pub write_witness: bool,
     /// Print one JSON object per block, and a summary as the last line
     #[arg(long)]
     pub json: bool,
@@ -76,6 +87,11 @@ Each block is executed by the oracle (alloy-evm's sequential executor), once by 
 the database that the outcome is then committed to, and as often as asked by the engine over the
 recorded state in memory. All outcomes are compared field by field, and the oracle's with what the
 block's header claims. Only a block of which nothing is wrong is committed.
+
+With --mode access-list each block is executed by the access list beside it: every read finds its
+value at once, nothing runs twice, and every position is compared with the list as it commits. A
+list that is not the block's own makes the block invalid there. --write-access-lists makes the
+lists, for blocks of every fork.
 
 Times are those of execution over the state in memory: senders, environments and analysed code are
 ready before, roots are computed after. A single run is a glance: for figures, see bench.
@@ -157,6 +173,8 @@ pub(crate) struct GenerateArguments {
 pub(crate) enum Mode {
     /// By the engine, and by the oracle to compare with.
     Parallel,
+    /// By the engine, along the block's access list, and by the oracle to compare with.
+    AccessList,
     /// By the oracle alone.
     Sequential,
 }
@@ -201,6 +219,9 @@ pub(crate) enum ArgumentError {
     /// Neither `auto` nor a usable count.
     #[error("expected auto or a number from 1 to {}", Threads::MOST)]
     Threads,
+    /// Neither a block number nor two in order.
+    #[error("expected a block number, or FIRST..LAST with both included")]
+    Blocks,
     /// Neither `normal` nor `adversarial` with or without a seed.
     #[error("expected normal, adversarial or adversarial:SEED with a whole number")]
     Schedule,

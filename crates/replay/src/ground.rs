@@ -61,6 +61,14 @@ impl Ground {
         }
     }
 
+    /// The witness that the state is read through, where it is one.
+    pub(crate) fn witness(&self) -> Option<&Witness> {
+        match &self.0 {
+            Source::Prestate(_) => None,
+            Source::Witness(warm) => Some(warm.source()),
+        }
+    }
+
     /// Root of the state after `changes`; `None` where the recorded state is not enough to know it. Runs on the rayon
     /// pool that it is called in.
     ///

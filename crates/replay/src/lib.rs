@@ -5,6 +5,7 @@
 //! ground     Fixture -> the state in memory, and what the oracle says
 //! run        the oracle and the engine, timed
 //! compare    what is the first difference?
+//! fetch      a node -> fixtures
 //! persist    verified blocks into RocksDB, and back
 //! conformance  the public suites
 //! report     tables for people, lines of JSON for programs
@@ -12,6 +13,7 @@
 //!
 //! Nothing here changes a result. This crate alone knows JSON, arguments, the terminal and exit codes.
 
+pub mod fetch;
 pub mod fixture;
 pub mod generate;
 
@@ -61,6 +63,7 @@ pub fn command_line() -> ExitCode {
         Command::Bench(arguments) => bench::bench(arguments, interrupt),
         Command::Generate(arguments) => make::generate(arguments, &interrupt),
         Command::Conformance(arguments) => conformance::conformance(arguments, &interrupt),
+        Command::Fetch(arguments) => fetch::command(arguments, &interrupt),
     };
     let status = done.unwrap_or_else(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Status::OutputClosed,

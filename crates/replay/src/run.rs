@@ -9,8 +9,8 @@ use std::{
 };
 
 use ropewalk_block::{
-    BlockError, BlockExecutor, CancelToken, CodeCache, Engine, Execution, ExecutorOptions, InvalidTransactions,
-    Schedule, oracle::Oracle,
+    AccessList, BlockError, BlockExecutor, CancelToken, CodeCache, Engine, Execution, ExecutorOptions,
+    InvalidTransactions, Schedule, oracle::Oracle,
 };
 use ropewalk_state::StateReader;
 
@@ -63,6 +63,29 @@ impl Runner {
         let executor =
             BlockExecutor::new(Arc::clone(&fixture.chain.spec), self.engine.clone(), self.options(repetition));
         timed(|| executor.execute(&fixture.block, Arc::clone(reader)))
+    }
+
+    /// Executes a block by its access list.
+    pub(crate) fn execute_by_access_list(
+        &self,
+        fixture: &Fixture,
+        reader: &Arc<dyn StateReader>,
+        repetition: u64,
+        list: &AccessList,
+    ) -> Timed<Result<Execution, BlockError>> {
+        let executor =
+            BlockExecutor::new(Arc::clone(&fixture.chain.spec), self.engine.clone(), self.options(repetition));
+        timed(|| executor.execute_by_access_list(&fixture.block, Arc::clone(reader), list))
+    }
+
+    /// Executes a block in parallel, with a record of every position.
+    ///
+    /// # Errors
+    /// As [`BlockExecutor::execute`].
+    pub(crate) fn record(&self, fixture: &Fixture, reader: &Arc<dyn StateReader>) -> Result<Execution, BlockError> {
+        let options = ExecutorOptions { record: true, ..self.options(0) };
+        let executor = BlockExecutor::new(Arc::clone(&fixture.chain.spec), self.engine.clone(), options);
+        executor.execute(&fixture.block, Arc::clone(reader))
     }
 
     fn options(&self, repetition: u64) -> ExecutorOptions {

@@ -71,13 +71,21 @@ impl Session {
         found
     }
 
+    /// Reads one fixture.
+    ///
+    /// # Errors
+    /// When it cannot be read or contradicts itself.
+    pub(crate) fn read(&mut self, directory: &Path) -> Result<Fixture, FixtureError> {
+        let Self { pool, chains, .. } = self;
+        pool.install(|| Fixture::read(directory, chains))
+    }
+
     /// Reads one fixture and runs the oracle.
     ///
     /// # Errors
     /// When the fixture cannot be read, contradicts itself, or does not hold what the block reads.
     pub(crate) fn open(&mut self, directory: &Path) -> Result<Opened, FixtureError> {
-        let Self { pool, chains, .. } = self;
-        let mut fixture = pool.install(|| Fixture::read(directory, chains))?;
+        let mut fixture = self.read(directory)?;
         let (ground, truth) =
             Ground::prepare(&mut fixture).map_err(|error| state_error(&fixture, Position::PreBlock, error))?;
         match truth {

@@ -3,10 +3,13 @@
 //! Everything that executes or stores blocks meets here. [`StateReader`] is what an executor needs from a state,
 //! [`Changes`] is what a block did to it, and [`StateWriter`] takes those changes in. [`MemoryState`] implements both
 //! over plain maps; [`Overlay`] stacks changes on a reader; [`Witness`] reads a state through the trie nodes that prove
-//! it and computes the root that a block's changes lead to.
+//! it and computes the root that a block's changes lead to. Whoever keeps trie nodes finds in [`trie`] what keeps them
+//! right.
 //!
 //! No disk, no EIP rule and no EVM lives here: an embedder with a database of its own implements the two traits and
 //! needs nothing else from this crate.
+
+pub mod trie;
 
 mod account;
 mod changes;
@@ -14,7 +17,7 @@ mod error;
 mod memory;
 mod overlay;
 mod reader;
-mod trie;
+
 mod witness;
 mod writer;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
-use alloy_trie::{TrieAccount, root};
+use alloy_trie::{Nibbles, TrieAccount, root};
 use proptest::{collection, prelude::*};
 
 use crate::{
@@ -66,6 +66,11 @@ impl World {
 
     /// Plays a block and returns what it changed.
     pub(crate) fn play(&mut self, block: &[Step]) -> Changes {
+        self.play_slots(block, SLOTS.into())
+    }
+
+    /// Plays a block that uses the first `count` slots of accounts.
+    pub(crate) fn play_slots(&mut self, block: &[Step], count: u64) -> Changes {
         let before = self.clone();
         let mut destroyed = BTreeSet::new();
         for step in block {
@@ -85,7 +90,7 @@ impl World {
         let mut changes = Changes::default();
         for address in addresses() {
             let cleared = destroyed.contains(&address) && before.account(&address).is_some();
-            changes.accounts.push(before.difference(self, address, cleared));
+            changes.accounts.push(before.difference(self, address, cleared, count));
         }
         changes.codes = (1..3).map(|code| (keccak256([code]), Bytes::from(vec![code]))).collect();
         // In an order that is not the normal one.
@@ -94,7 +99,7 @@ impl World {
         changes
     }
 
-    fn difference(&self, after: &Self, address: Address, storage_cleared: bool) -> AccountChange {
+    fn difference(&self, after: &Self, address: Address, storage_cleared: bool, count: u64) -> AccountChange {
         let slot = |slot| SlotChange { slot, before: self.slot(&address, &slot), after: after.slot(&address, &slot) };
         let exists = after.account(&address).is_some();
         AccountChange {
@@ -102,7 +107,7 @@ impl World {
             before: self.account(&address),
             after: after.account(&address),
             storage_cleared,
-            slots: slots().into_iter().rev().filter(|_| exists).map(slot).collect(),
+            slots: (0..count).rev().filter(|_| exists).map(U256::from).map(slot).collect(),
         }
     }
 
@@ -150,6 +155,20 @@ impl World {
         for (_, storage) in addresses.iter().filter_map(|address| self.0.get(address)) {
             let leaf = |(slot, value): (&U256, &U256)| (keccak256(B256::from(*slot)), alloy_rlp::encode(value));
             nodes.extend(reference_trie::proofs(&storage.iter().map(leaf).collect(), &slots).1);
+        }
+        nodes
+    }
+
+    /// Every node of the tries that stands by itself, by trie and path.
+    pub(crate) fn nodes_by_path(&self) -> BTreeMap<(Option<B256>, Nibbles), Bytes> {
+        let accounts: Leaves =
+            self.trie_accounts().map(|(address, account)| (keccak256(address), alloy_rlp::encode(account))).collect();
+        let mut nodes: BTreeMap<_, _> =
+            reference_trie::nodes(&accounts).into_iter().map(|(path, rlp)| ((None, path), rlp)).collect();
+        for (address, (_, storage)) in &self.0 {
+            let leaf = |(slot, value): (&U256, &U256)| (keccak256(B256::from(*slot)), alloy_rlp::encode(value));
+            let storage = reference_trie::nodes(&storage.iter().map(leaf).collect());
+            nodes.extend(storage.into_iter().map(|(path, rlp)| ((Some(keccak256(address)), path), rlp)));
         }
         nodes
     }

@@ -8,22 +8,18 @@
 //! Nodes are decoded once, up front. Whether a node may stand where a walk meets it is a question for the walk, since
 //! one node can be referred to from many places.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use alloy_primitives::{
     Address, B256, Bytes, U256, keccak256,
     map::{B256Map, HashMap},
 };
-use alloy_rlp::decode_exact;
-use alloy_trie::{
-    EMPTY_ROOT_HASH, Nibbles, TrieAccount,
-    nodes::{RlpNode, TrieNode},
-};
+use alloy_trie::{EMPTY_ROOT_HASH, Nibbles, TrieAccount, nodes::TrieNode};
 use rayon::prelude::*;
 
 use crate::{
     Account, Changes, StateError, StateReader,
-    trie::{self, NodeReader, Place, Reference},
+    trie::{self, DecodedNodes, NodeReader, Place},
 };
 
 /// The part of a state, with proofs, that is enough to execute a block and to compute the root after it.
@@ -84,53 +80,15 @@ impl Witness {
     }
 
     fn trie_account(&self, address: &Address) -> Result<Option<TrieAccount>, StateError> {
-        self.leaf(None, self.root, &keccak256(address), |leaf| decode_exact(leaf).ok())
+        trie::account_leaf(self, self.root, address)
     }
+}
 
-    /// What `read` makes of the leaf under `key`, `None` where the trie proves that there is none.
-    fn leaf<T>(
-        &self,
-        account: Option<B256>,
-        root: B256,
-        key: &B256,
-        read: impl FnOnce(&[u8]) -> Option<T>,
-    ) -> Result<Option<T>, StateError> {
-        if root == EMPTY_ROOT_HASH {
-            return Ok(None);
-        }
-        let key = Nibbles::unpack_array(&key.0);
-        let (mut next, mut place) = (RlpNode::word_rlp(&root), Place::root());
-        loop {
-            let embedded;
-            let node = match trie::reference(&next) {
-                Reference::Hash(hash) => {
-                    let recorded = self.nodes.get(&hash).ok_or_else(|| place.missing_node(account))?;
-                    recorded.decoded.as_ref().filter(|_| trie::may_be_hashed(&recorded.rlp, &place))
-                }
-                Reference::Inline(rlp) => {
-                    embedded = trie::decode(rlp);
-                    embedded.as_ref()
-                }
-            };
-            let node = node.filter(|node| trie::fits(node, &place)).ok_or_else(|| place.malformed_node(account))?;
-            let rest = place.rest_of(&key);
-            let (child, below) = match node {
-                TrieNode::EmptyRoot => return Ok(None),
-                TrieNode::Leaf(leaf) if leaf.key != rest => return Ok(None),
-                TrieNode::Leaf(leaf) => {
-                    let malformed = || StateError::MalformedNode { account, path: key };
-                    return read(&leaf.value).map(Some).ok_or_else(malformed);
-                }
-                TrieNode::Extension(extension) if !rest.starts_with(&extension.key) => return Ok(None),
-                TrieNode::Extension(extension) => (&extension.child, place.below_extension(&extension.key)),
-                TrieNode::Branch(branch) => {
-                    let nibble = rest.get_unchecked(0);
-                    let Some(child) = trie::branch_child(branch, nibble) else { return Ok(None) };
-                    (child, place.below_branch(nibble))
-                }
-            };
-            (next, place) = (child.clone(), below);
-        }
+impl DecodedNodes for Witness {
+    fn decoded(&self, account: Option<B256>, place: &Place, hash: &B256) -> Result<Cow<'_, TrieNode>, StateError> {
+        let recorded = self.nodes.get(hash).ok_or_else(|| place.missing_node(account))?;
+        let node = recorded.decoded.as_ref().filter(|_| trie::may_be_hashed(&recorded.rlp, place));
+        node.map(Cow::Borrowed).ok_or_else(|| place.malformed_node(account))
     }
 }
 
@@ -141,14 +99,7 @@ impl StateReader for Witness {
     }
 
     fn storage(&self, address: &Address, slot: &U256) -> Result<U256, StateError> {
-        let Some(account) = self.trie_account(address)? else { return Ok(U256::ZERO) };
-        if account.storage_root == EMPTY_ROOT_HASH {
-            return Ok(U256::ZERO);
-        }
-        let key = keccak256(slot.to_be_bytes::<32>());
-        let stored = |leaf: &[u8]| decode_exact::<U256>(leaf).ok().filter(|value| !value.is_zero());
-        let value = self.leaf(Some(keccak256(address)), account.storage_root, &key, stored)?;
-        Ok(value.unwrap_or_default())
+        trie::slot_leaf(self, self.root, address, slot)
     }
 
     fn storage_is_empty(&self, address: &Address) -> Result<bool, StateError> {

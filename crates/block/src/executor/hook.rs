@@ -2,13 +2,13 @@
 //!
 //! Block gas is counted in declared gas, against what the transactions before have used (Yellow Paper, section 6.2): it
 //! is asked before a result is looked at, as alloy-evm asks it before executing, which fixes which of two errors a block
-//! gets. From Amsterdam on there are two lanes of it (EIP-8037), and refunds do not give block gas back (EIP-7778).
+//! gets. Blob gas is asked next (EIP-4844). From Amsterdam on there are two lanes of block gas (EIP-8037), and refunds do
+//! not give it back (EIP-7778).
 
 use std::sync::Arc;
 
 use alloy_consensus::{Eip658Value, Receipt, ReceiptEnvelope, ReceiptWithBloom, Transaction as _, TxType};
 use alloy_evm::EvmEnv;
-use alloy_hardforks::EthereumHardforks;
 use alloy_primitives::{Bloom, Log};
 use revm::{
     context::Cfg,
@@ -20,7 +20,7 @@ use ropewalk_evm::{Accesses, EvmProgram, ExecutionFailure, Transaction, Transact
 use super::journal::Journal;
 use crate::{
     BlockError, BrokenInvariant, ChainSpec, InvalidBlock, InvalidTransactions, Position, RecoveredBlock,
-    SkippedTransaction, TransactionFault,
+    SkippedTransaction, TransactionFault, eip4844,
 };
 
 /// Gas of the block so far.
@@ -81,7 +81,8 @@ impl BlockGas {
 /// The commit hook of a block.
 pub(super) struct Receipts<'a> {
     block: &'a RecoveredBlock,
-    counts_blobs: bool,
+    /// Most blob gas of the block, where it counts any.
+    blob_limit: Option<u64>,
     invalid: InvalidTransactions,
     pub(super) gas: BlockGas,
     pub(super) receipts: Vec<ReceiptEnvelope>,
@@ -103,7 +104,7 @@ impl<'a> Receipts<'a> {
     ) -> Self {
         Self {
             block,
-            counts_blobs: chain.is_cancun_active_at_timestamp(block.header.timestamp),
+            blob_limit: eip4844::blob_limit(chain, block.header.timestamp),
             invalid,
             gas,
             receipts: Vec::with_capacity(block.transactions.len()),
@@ -159,7 +160,7 @@ impl<'a> Receipts<'a> {
     fn keep(&mut self, index: TxIndex, result: ExecutionResult, bloom: Bloom) {
         let transaction = &self.block.transactions[index.at()].recovered;
         self.gas.add(result.gas());
-        if self.counts_blobs {
+        if self.blob_limit.is_some() {
             self.gas.blob = self.gas.blob.saturating_add(transaction.blob_gas_used().unwrap_or_default());
         }
         let status = Eip658Value::Eip658(result.is_success());
@@ -170,7 +171,9 @@ impl<'a> Receipts<'a> {
 
 impl CommitHook<EvmProgram> for Receipts<'_> {
     fn admit(&mut self, index: TxIndex, transaction: &Transaction) -> Decision {
-        match self.gas.refusal(transaction.env().gas_limit) {
+        let recovered = &self.block.transactions[index.at()].recovered;
+        let of_gas = self.gas.refusal(transaction.env().gas_limit);
+        match of_gas.or_else(|| eip4844::refusal(recovered, self.gas.blob, self.blob_limit)) {
             None => Decision::Keep,
             Some(fault) => self.refuse(index, fault),
         }

@@ -42,8 +42,14 @@ pub(super) fn transaction_fault(error: &BlockExecutionError) -> Option<Transacti
         } => {
             Some(TransactionFault::BlockGas { limit_gas: *transaction_gas_limit, available_gas: *block_available_gas })
         }
+        BlockValidationError::Other(error) => error.downcast_ref::<TransactionFault>().cloned(),
         _ => None,
     }
+}
+
+/// The error that says of a transaction what [`transaction_fault`] reads from it.
+pub(super) fn refusal(fault: TransactionFault) -> BlockExecutionError {
+    BlockValidationError::Other(Box::new(fault)).into()
 }
 
 fn broken_rule(error: &BlockValidationError) -> Option<InvalidBlock> {

@@ -1,7 +1,8 @@
 //! Records and access lists: made by every way alike, equal to the list that revm makes in order, and good as a plan.
 //!
-//! Every block of every other test comes by here too ([`check`]): its record must add up to its outcome, its list must be
-//! revm's own, and executing it by that list must give the same outcome without running anything twice.
+//! Every block of every other test comes by here too ([`wrong`]): its record must add up to its outcome, its list must be
+//! revm's own, executing it by that list must give the same outcome without running anything twice, and so must
+//! executing it over the witness that is made of its record.
 
 use std::sync::Arc;
 
@@ -12,15 +13,16 @@ use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use ropewalk_block::{
     AccessList, AccessListExtension, AccessListFault, BlockError, BlockOutcome, Execution, ExecutorOptions, Frontier,
-    InvalidBlock, InvalidTransactions, RecoveredBlock, Schedule, first_difference, oracle,
+    InvalidBlock, InvalidTransactions, Record, RecoveredBlock, Schedule, first_difference, oracle,
 };
-use ropewalk_state::{MemoryState, StateReader};
+use ropewalk_state::{MemoryState, StateReader, Witness, trie::StateTrie};
 
 use crate::{
+    assembler::{CallKind, Code},
     case::{BLIND, Case, Verdict, Way},
     programs::random_case,
-    transaction::pay,
-    world::{ALICE, Fork, NOBODY, World},
+    transaction::{call, pay},
+    world::{ALICE, FIRST, Fork, MINER, NOBODY, World},
 };
 
 const EAGER: Way = Way { threads: 2, frontier: Frontier::Eager, schedule: Schedule::Normal };
@@ -50,8 +52,12 @@ pub(crate) fn wrong(case: &Case, block: &RecoveredBlock, outcome: &BlockOutcome,
     if by_position.state_root() != at_once.state_root() {
         return Some(format!("the positions do not add up to the block: {first:#?}"));
     }
+    // What a builder skips is not in its block, nor in the block's list and witness.
     if case.invalid == InvalidTransactions::Skip {
         return None;
+    }
+    if let Some(wrong) = stateless(case, block, &first, outcome) {
+        return Some(wrong);
     }
     let list = first.access_list();
     let extension = list.extension.clone().unwrap_or_default();
@@ -72,6 +78,30 @@ pub(crate) fn wrong(case: &Case, block: &RecoveredBlock, outcome: &BlockOutcome,
         other => return Some(format!("read back: {other:?}")),
     }
     [EAGER, BLIND, BACKWARDS].iter().find_map(|way| followed(case, *way, block, &list, outcome))
+}
+
+/// What goes wrong when a block is executed over its own witness, by the oracle and in parallel.
+fn stateless(case: &Case, block: &RecoveredBlock, record: &Record, outcome: &BlockOutcome) -> Option<String> {
+    let state = &case.world.state;
+    let (nodes, root) = (StateTrie::of(state), state.state_root());
+    let made = record.witness(&nodes, root, state, &outcome.changes).expect("a whole state");
+    let hashes: Vec<_> = state.iter_block_hashes().collect();
+    let witness = Witness::new(root, made.state.clone(), made.codes.clone(), hashes);
+    let mut after = state.clone();
+    after.apply(&outcome.changes);
+    match witness.state_root_after(&outcome.changes) {
+        Ok(root) if root == after.state_root() => {}
+        other => return Some(format!("root over the witness: {other:?}, {made:#?}")),
+    }
+    let reader: Arc<dyn StateReader> = Arc::new(witness);
+    for way in [EAGER, BACKWARDS] {
+        // Backwards, a transaction may look at what it never would in order: the witness has none of that.
+        match case.execute(way, block, Arc::clone(&reader)) {
+            Ok(execution) if execution.outcome == *outcome => {}
+            other => return Some(format!("{way:?} over the witness: {:?}, {made:#?}", other.map(|it| it.outcome))),
+        }
+    }
+    None
 }
 
 /// What goes wrong when a block is executed by its own list.
@@ -196,8 +226,7 @@ fn list_larger_than_the_gas_limit_allows_is_refused_before_anything_is_executed(
 }
 
 #[test]
-fn hot_slot_with_a_change_at_every_position_costs_each_reader_one_look() {
-    // The list lies about every position, so that the first is wrong; what counts is that it comes to that at once.
+fn slot_that_the_list_changes_at_every_position_is_found_at_the_first() {
     let world = World::new().account(FRIEND, 0, 5);
     let payments: Vec<_> = (0..200).map(|nonce| pay(SENDER, FRIEND, 1).nonce(nonce)).collect();
     let case = Case::new(Fork::Prague, &world, &payments);
@@ -298,4 +327,69 @@ fn extension_out_of_order_is_refused() {
     let extension = AccessListExtension { storage_cleared: clears, existence: Vec::new() };
     let fault = fault_after(|list| list.extension = Some(extension));
     assert_eq!(fault, AccessListFault::ExtensionDisorder { address: FRIEND, position: 1 });
+}
+
+/// The list of a valid block.
+fn list_of(case: &Case) -> AccessList {
+    case.check();
+    recorded(case, BLIND, &case.block()).expect("valid").record.expect("asked for").access_list()
+}
+
+fn find(list: &AccessList, address: Address) -> Option<&AccountChanges> {
+    list.accounts.iter().find(|account| account.address == address)
+}
+
+#[test]
+fn eip7928_system_address_is_in_no_list_though_it_calls() {
+    let list = list_of(&Case::new(Fork::Prague, &World::new(), &[pay(ALICE, FRIEND, 1)]));
+    assert_eq!(find(&list, alloy_eips::eip4788::SYSTEM_ADDRESS), None);
+    assert!(find(&list, alloy_eips::eip4788::BEACON_ROOTS_ADDRESS).is_some());
+}
+
+#[test]
+fn eip7928_beneficiary_is_listed_where_a_transaction_touches_it_and_not_otherwise() {
+    let with = |transactions: &[_]| list_of(&Case::new(Fork::Prague, &World::new(), transactions));
+    assert_eq!(find(&with(&[]), MINER), None);
+    assert!(find(&with(&[pay(ALICE, FRIEND, 1).tip(0)]), MINER).expect("touched").balance_changes.is_empty());
+    assert_eq!(find(&with(&[pay(ALICE, FRIEND, 1)]), MINER).expect("tipped").balance_changes.len(), 1);
+}
+
+#[test]
+fn eip7928_what_a_reverted_frame_looked_at_stays_in_the_list_and_what_it_wrote_counts_as_read() {
+    let failing = Code::new().sstore(3, 7).call(CallKind::Call, FRIEND, 0).fail();
+    let world = World::new().contract(FIRST, &failing);
+    let list = list_of(&Case::new(Fork::Prague, &world, &[call(ALICE, FIRST)]));
+    let first = find(&list, FIRST).expect("called");
+    assert_eq!((first.storage_reads.as_slice(), first.storage_changes.len()), (&[U256::from(3)][..], 0));
+    assert!(find(&list, FRIEND).is_some());
+}
+
+#[test]
+fn eip7928_slot_written_with_the_value_it_has_counts_as_read() {
+    let world = World::new().contract(FIRST, &Code::new().sstore(3, 7)).slot(FIRST, 3, 7);
+    let list = list_of(&Case::new(Fork::Prague, &world, &[call(ALICE, FIRST)]));
+    let first = find(&list, FIRST).expect("called");
+    assert_eq!((first.storage_reads.as_slice(), first.storage_changes.len()), (&[U256::from(3)][..], 0));
+}
+
+#[test]
+fn eip7928_entries_of_a_transactions_own_list_are_not_accesses() {
+    let list = list_of(&Case::new(Fork::Prague, &World::new(), &[pay(ALICE, FRIEND, 1).warm(NOBODY, &[1, 2])]));
+    assert_eq!(find(&list, NOBODY), None);
+}
+
+#[test]
+fn eip7928_withdrawal_of_nothing_is_an_access() {
+    let case = Case::new(Fork::Prague, &World::new(), &[]).withdrawals(&[(NOBODY, 0)]);
+    assert_eq!(find(&list_of(&case), NOBODY), Some(&AccountChanges::new(NOBODY)));
+}
+
+#[test]
+fn storage_that_is_cleared_and_accounts_that_exist_empty_are_in_the_extension() {
+    let world = World::new().contract(FIRST, &Code::new().destroy(FRIEND)).slot(FIRST, 1, 5);
+    let extension = list_of(&Case::new(Fork::London, &world, &[call(ALICE, FIRST)])).extension.expect("there");
+    assert_eq!(extension, AccessListExtension { storage_cleared: vec![(FIRST, 1)], existence: vec![] });
+
+    let extension = list_of(&Case::new(Fork::Frontier, &World::new(), &[pay(ALICE, FRIEND, 0)])).extension;
+    assert_eq!(extension.expect("there").existence, [(FRIEND, 1, true)]);
 }

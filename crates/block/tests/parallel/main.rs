@@ -9,6 +9,7 @@
 //! | `assembler`, `world`, `transaction`, `case` | how blocks are made, executed and compared |
 //! | `balances`, `beneficiary` | payments, bounds, fees |
 //! | `creation`, `destruction`, `emptiness`, `delegation` | accounts that come, go and change |
+//! | `amsterdam` | payments that leave logs, destruction that burns nothing |
 //! | `validity` | nonces, funds, block gas: invalid blocks, and builders that skip |
 //! | `attempts` | what belongs to one attempt and stays in it; logs and receipts in order |
 //! | `positions` | what runs before and after the transactions |
@@ -25,6 +26,7 @@ mod sources;
 mod transaction;
 mod world;
 
+mod amsterdam;
 mod attempts;
 mod balances;
 mod beneficiary;

@@ -1,5 +1,6 @@
 //! Traps 7, 8 and 9: a transaction is invalid by what stands when its turn has come, and by nothing that was guessed.
 
+use alloy_eips::eip4844::DATA_GAS_PER_BLOB;
 use alloy_primitives::{Address, U256};
 use revm::{bytecode::opcode as op, context_interface::result::InvalidTransaction};
 use ropewalk_block::{SkippedTransaction, TransactionFault};
@@ -227,6 +228,29 @@ fn refunds_give_room_to_the_transactions_after() {
         if used + 29_999 >= 80_000 {
             assert_eq!(case(used + 29_999).check_invalid().0, 1);
         }
+    }
+}
+
+/// alloy-evm leaves it to the header, which a builder does not have yet.
+#[test]
+fn eip4844_blobs_of_a_block_share_a_limit() {
+    for fork in Fork::Cancun.onwards() {
+        let params = fork.chain().blob_params(fork.header().timestamp).expect("blobs since Cancun");
+        let third = params.max_blob_count as usize / 3;
+        let transactions = [
+            call(ALICE, NOBODY).blobs(third),
+            call(ALICE, NOBODY).blobs(third),
+            // Its nonce is wrong too; what does not fit is found first.
+            call(BOB, NOBODY).blobs(third + 1).nonce(99),
+            pay(DAVE, NOBODY, 1),
+            call(CAROL, NOBODY).blobs(third),
+        ];
+        let gas = |blobs: usize| blobs as u64 * DATA_GAS_PER_BLOB;
+        let fault = TransactionFault::BlobGas { blob_gas: gas(third + 1), available_gas: gas(third) };
+        assert_eq!(check_invalid(fork, &World::new(), &transactions), (2, fault.clone()));
+        let checked = Case::new(fork, &World::new(), &transactions).skipping().check();
+        assert_eq!(checked.outcome.skipped, [SkippedTransaction { index: 2, fault }]);
+        assert_eq!(checked.outcome.blob_gas_used, gas(3 * third));
     }
 }
 

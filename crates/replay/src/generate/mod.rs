@@ -35,7 +35,7 @@ use ropewalk_block::{BlockError, ChainSpecError, RecoveredBlock};
 use ropewalk_state::{MemoryState, StateError};
 
 use self::plan::{Plan, Shape};
-pub(crate) use self::recording::RecordedAccount;
+pub(crate) use self::recording::{RecordedAccount, Recording};
 pub use self::{generator::Generator, recording::Recorded};
 
 /// What the transactions of generated blocks do.

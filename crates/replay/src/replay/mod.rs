@@ -1,23 +1,26 @@
 //! `ropewalk replay`: every block executed, checked, committed and reported.
 
 mod checks;
+mod records;
+mod whole;
 
 use std::{error::Error, io, path::Path, sync::Arc};
 
-use ropewalk_block::{BlockError, BlockOutcome, CancelToken, Status as CheckStatus, oracle};
+use ropewalk_block::{AccessList, BlockError, BlockOutcome, CancelToken, Execution, Position, Status as CheckStatus, oracle};
 use ropewalk_state::StateReader;
 
+use self::whole::WholeState;
 use crate::{
     arguments::{Mode, ReplayArguments},
     compare::{self, Difference, chain_of},
-    fixture::{Fixture, FixtureError, Senders},
+    fixture::{Fixture, FixtureError, Senders, WriteError},
     ground::Ground,
     persist::{Databases, PersistError, Place},
     report::{
         Figure, Progress, print, print_json,
         replay::{BlockReport, Reports},
     },
-    run::{Runner, milliseconds, prepare_oracle, time_oracle},
+    run::{Runner, Timed, milliseconds, prepare_oracle, time_oracle},
     session::{Opened, Session, refuse, state_error},
     status::Status,
 };
@@ -35,6 +38,8 @@ struct Replay<'a> {
     progress: Progress,
     reports: Reports,
     status: Status,
+    /// The state after the block that was replayed last, where it is known in whole.
+    whole: Option<WholeState>,
 }
 
 /// Why a block's report is not all there is to say.
@@ -44,6 +49,8 @@ enum Failure {
     Fixture(FixtureError),
     /// The database cannot be used.
     Persist(PersistError),
+    /// What was made of the block cannot be written beside it.
+    Write(WriteError),
     /// The user wants the run to end.
     Interrupted,
 }
@@ -75,7 +82,7 @@ pub(crate) fn replay(arguments: &ReplayArguments, interrupt: CancelToken) -> io:
         progress.say(&format!("error: {error}"));
         reports.add_unusable();
     }
-    let mut replay = Replay { arguments, session, runner, databases, progress, reports, status };
+    let mut replay = Replay { arguments, session, runner, databases, progress, reports, status, whole: None };
     for directory in &fixtures {
         if replay.session.is_interrupted() || !replay.block(directory)? {
             break;
@@ -112,6 +119,11 @@ impl Replay<'_> {
             Some(Failure::Fixture(error)) => {
                 return self.refuse(&error).map(|()| true);
             }
+            Some(Failure::Write(error)) => {
+                self.progress.say(&format!("error: {}: {}", opened.fixture.place(), chain_of(&error)));
+                self.status.add(Status::Input);
+                true
+            }
             Some(Failure::Persist(error)) => {
                 self.progress.say(&format!("error: {}: {}", opened.fixture.place(), chain_of(&error)));
                 self.status.add(status_of(&error));
@@ -146,7 +158,7 @@ impl Replay<'_> {
 
     fn threads(&self) -> usize {
         match self.arguments.mode {
-            Mode::Parallel => self.runner.threads(),
+            Mode::Parallel | Mode::AccessList => self.runner.threads(),
             Mode::Sequential => 1,
         }
     }
@@ -157,23 +169,32 @@ impl Replay<'_> {
         self.remark(fixture);
         report.take_outcome(fixture, truth);
         report.checks.oracle = CheckStatus::Ok;
+        let list = self.access_list(fixture)?;
+        let list = list.as_ref();
         // The first run, from the database, is not timed: it is the one that meets new code.
         let placed = self.databases.place(fixture, ground.recorded());
         let first = match &placed {
-            Ok(Place::Ready(extension)) => self.run_once(fixture, &extension.reader(), truth)?,
-            Ok(Place::Present) | Err(_) => self.run_once(fixture, &ground.reader(), truth)?,
+            Ok(Place::Ready(extension)) => self.run_once(fixture, &extension.reader(), list, truth)?,
+            Ok(Place::Present) | Err(_) => self.run_once(fixture, &ground.reader(), list, truth)?,
         };
         match (first, &placed) {
             (CheckStatus::Mismatch, Ok(Place::Ready(_))) => report.checks.store = first,
             _ => report.checks.oracle = first,
         }
         if first == CheckStatus::Ok {
-            self.execute(fixture, ground, truth, report)?;
+            self.execute(fixture, ground, list, truth, report)?;
         }
-        self.check(fixture, ground, truth, report)?;
+        let whole = self.session.in_pool(|| WholeState::before(fixture, self.whole.as_ref()));
+        let record = self.record(fixture, ground, truth, report);
+        let computed = self.compute(fixture, ground, whole.as_ref(), truth, record.as_ref());
+        let (computed, after) =
+            computed.map_err(|error| Failure::Fixture(state_error(fixture, Position::PostBlock, error)))?;
+        self.check(fixture, truth, &computed, report);
         let placed = placed?;
         if report.checks.verified() {
             self.persist(fixture, placed, truth, report)?;
+            self.write_records(fixture, ground, whole.as_ref(), truth, record.as_ref(), report)?;
+            self.whole = after;
         }
         Ok(())
     }
@@ -188,7 +209,7 @@ impl Replay<'_> {
         self.progress.say(&format!("invalid: {}: {reason}", fixture.place()));
         report.error = Some(reason);
         report.checks.header_hash = self.check_header_hash(fixture);
-        if self.arguments.mode == Mode::Parallel {
+        if self.arguments.mode != Mode::Sequential {
             let run = self.runner.execute(fixture, &ground.reader(), 0).value;
             let ours = run.as_ref().map(|execution| &execution.outcome);
             report.checks.oracle = self.compared(fixture, "the parallel run", compare::results(ours, Err(error)));
@@ -210,6 +231,7 @@ impl Replay<'_> {
         &self,
         fixture: &Fixture,
         ground: &Ground,
+        list: Option<&AccessList>,
         truth: &BlockOutcome,
         report: &mut BlockReport,
     ) -> Result<(), Failure> {
@@ -221,7 +243,7 @@ impl Replay<'_> {
         };
         let repeat = self.arguments.repeat.get();
         let oracle = prepare_oracle(fixture, &reader).map_err(failed)?;
-        let parallel = self.arguments.mode == Mode::Parallel;
+        let parallel = self.arguments.mode != Mode::Sequential;
         let oracle_runs = if parallel { repeat.min(SEQUENTIAL_SAMPLES) } else { repeat };
         let mut sequential = Vec::with_capacity(oracle_runs);
         let mut runs = Vec::with_capacity(repeat);
@@ -235,7 +257,7 @@ impl Replay<'_> {
             if !parallel {
                 continue;
             }
-            let run = self.runner.execute(fixture, &reader, repetition as u64);
+            let run = self.run(fixture, &reader, list, repetition as u64);
             if let Err(BlockError::Cancelled { .. }) = run.value {
                 return Err(Failure::Interrupted);
             }
@@ -285,15 +307,32 @@ impl Replay<'_> {
         CheckStatus::Mismatch
     }
 
+    /// Executes the block in parallel, by its access list where there is one.
+    fn run(
+        &self,
+        fixture: &Fixture,
+        reader: &Arc<dyn StateReader>,
+        list: Option<&AccessList>,
+        repetition: u64,
+    ) -> Timed<Result<Execution, BlockError>> {
+        match list {
+            Some(list) => self.runner.execute_by_access_list(fixture, reader, repetition, list),
+            None => self.runner.execute(fixture, reader, repetition),
+        }
+    }
+
     /// Executes the block once, and compares.
     fn run_once(
         &self,
         fixture: &Fixture,
         reader: &Arc<dyn StateReader>,
+        list: Option<&AccessList>,
         truth: &BlockOutcome,
     ) -> Result<CheckStatus, Failure> {
         let result = match self.arguments.mode {
-            Mode::Parallel => self.runner.execute(fixture, reader, 0).value.map(|execution| execution.outcome),
+            Mode::Parallel | Mode::AccessList => {
+                self.run(fixture, reader, list, 0).value.map(|execution| execution.outcome)
+            }
             Mode::Sequential => oracle::execute(&fixture.chain.spec, &fixture.block, reader),
         };
         if let Err(BlockError::Cancelled { .. }) = result {

@@ -64,6 +64,8 @@ pub(crate) struct Checklist {
     pub logs_bloom: Status,
     /// Hash of the requests, against the header.
     pub requests_hash: Status,
+    /// Hash of the access list, against the header.
+    pub access_list_hash: Status,
     /// Root of the state, against the header.
     pub state_root: Status,
     /// The outcome of every run, against the oracle's.
@@ -85,6 +87,7 @@ impl Checklist {
         receipts_root: Status::Unknown,
         logs_bloom: Status::Unknown,
         requests_hash: Status::Unknown,
+        access_list_hash: Status::Unknown,
         state_root: Status::Unknown,
         oracle: Status::Unknown,
         blob_gas_used: Status::Unknown,
@@ -94,12 +97,13 @@ impl Checklist {
     };
 
     /// All checks by name.
-    pub(crate) fn entries(&self) -> [(&'static str, Status); 10] {
+    pub(crate) fn entries(&self) -> [(&'static str, Status); 11] {
         [
             ("gas_used", self.gas_used),
             ("receipts_root", self.receipts_root),
             ("logs_bloom", self.logs_bloom),
             ("requests_hash", self.requests_hash),
+            ("access_list_hash", self.access_list_hash),
             ("state_root", self.state_root),
             ("oracle", self.oracle),
             ("blob_gas_used", self.blob_gas_used),
@@ -204,7 +208,7 @@ impl Reports {
 
     /// The last word. In sequential mode there is no speed-up to speak of.
     pub(crate) fn summary(&self) -> Summary {
-        let speedups = self.speedups.iter().copied().filter(|_| self.mode == Mode::Parallel);
+        let speedups = self.speedups.iter().copied().filter(|_| self.mode != Mode::Sequential);
         Summary { speedup_geomean: geometric_mean(speedups).map(Figure), ..self.summary }
     }
 
@@ -256,7 +260,7 @@ fn table() -> Table {
 
 fn row(report: &BlockReport, mode: Mode) -> Vec<String> {
     let ms = |figure: Option<Figure>| figure.map_or_else(|| "-".to_owned(), |Figure(ms)| milliseconds(ms));
-    let parallel = mode == Mode::Parallel;
+    let parallel = mode != Mode::Sequential;
     let speedup =
         report.speedup().filter(|_| parallel).map_or_else(|| "-".to_owned(), |speedup| format!("{speedup:.2}"));
     let label = format!("{} {}", report.chain, report.number);

@@ -131,6 +131,11 @@ pub(crate) fn branch_child(branch: &BranchNode, nibble: u8) -> Option<&RlpNode> 
     branch.stack.get(below.count_ones() as usize)
 }
 
+/// The root's hash out of what refers to the root.
+pub(super) fn root_hash(reference: &RlpNode) -> B256 {
+    reference.as_hash().expect("a root is only ever referred to by hash")
+}
+
 /// What a branch holds where it has no child.
 pub(super) fn no_child() -> RlpNode {
     RlpNode::from_rlp(&[EMPTY_STRING_CODE])

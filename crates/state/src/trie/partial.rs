@@ -15,17 +15,23 @@
 //! like depends on what it is: it has to be resolved, even though no key below it changed. That lookup is the only one
 //! outside the path of a key; a source without that node makes the removal fail with its path. It comes before the
 //! first change to the trie, so a change that fails leaves the trie saying what it said.
+//!
+//! Nodes are shared between clones and copied when they change, so that a clone costs nothing and two tries that grew
+//! apart share everything else.
+//!
+//! A store that keeps nodes by path wants to know more than the root: see [`PartialTrie::recording_updates`]. A node
+//! that stands by itself (it is referred to by hash, or is the root) and forgets its reference or leaves its place goes
+//! on a list; so does each that gets a reference. What is on the first list and not on the second is no longer there.
 
-use std::mem;
+mod tree;
 
-use alloy_primitives::{B256, Bytes};
-use alloy_rlp::Encodable;
-use alloy_trie::{
-    EMPTY_ROOT_HASH, Nibbles,
-    nodes::{ExtensionNodeRef, LeafNodeRef, RlpNode, TrieNode},
-};
+use std::{collections::BTreeMap, mem, sync::Arc};
+
+use alloy_primitives::{B256, Bytes, keccak256};
+use alloy_trie::{EMPTY_ROOT_HASH, Nibbles, nodes::RlpNode};
 use rayon::prelude::*;
 
+use self::tree::{Child, Fresh, Node, Resolved};
 use super::{
     NodeReader,
     node::{self, Place, Reference},
@@ -36,19 +42,37 @@ use crate::StateError;
 const PARALLEL_KEYS: usize = 64;
 
 /// A trie that resolves its nodes from `R` when it needs them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct PartialTrie<R> {
     source: Source<R>,
     root: Child,
     /// Keys inserted or removed since the root was last computed.
     changed_keys: usize,
+    /// Nodes that got a reference, where updates are recorded.
+    fresh: Fresh,
 }
 
 impl<R: NodeReader> PartialTrie<R> {
     /// The trie with this root hash: an account's storage trie, or the account trie where `account` is `None`.
     pub(crate) fn new(nodes: R, account: Option<B256>, root: B256) -> Self {
         let root = if root == EMPTY_ROOT_HASH { Child::Empty } else { Child::Unresolved(RlpNode::word_rlp(&root)) };
-        Self { source: Source { nodes, account }, root, changed_keys: 0 }
+        Self { source: Source { nodes, account, stale: None }, root, changed_keys: 0, fresh: None }
+    }
+
+    /// The same trie, keeping note of the nodes that come and go: [`take_updates`](Self::take_updates) tells.
+    pub(crate) fn recording_updates(mut self) -> Self {
+        self.source.stale = Some(Vec::new());
+        self.fresh = Some(Vec::new());
+        self
+    }
+
+    /// What became of the nodes that stand by themselves, by path, since the last call: RLP, or `None` where a node is
+    /// no longer there. Empty unless updates are recorded; complete once [`root`](Self::root) was computed.
+    pub(crate) fn take_updates(&mut self) -> BTreeMap<Nibbles, Option<Bytes>> {
+        let stale = self.source.stale.as_mut().map(mem::take).unwrap_or_default();
+        let fresh = self.fresh.as_mut().map(mem::take).unwrap_or_default();
+        let gone = stale.into_iter().map(|path| (path, None));
+        gone.chain(fresh.into_iter().map(|(path, rlp)| (path, Some(rlp)))).collect()
     }
 
     /// The value stored under `key`, `None` where the trie proves that there is none.
@@ -95,10 +119,34 @@ impl<R: NodeReader> PartialTrie<R> {
         match self.source.remove(&mut self.root, Place::root(), &key)? {
             Removal::Nothing => return Ok(()),
             Removal::Changed => {}
-            Removal::Vanishes => self.root = Child::Empty,
+            Removal::Vanishes => {
+                self.source.leaves(&self.root, Place::root());
+                self.root = Child::Empty;
+            }
         }
         self.changed_keys += 1;
         Ok(())
+    }
+
+    /// RLP of the node that stands by itself at `path`: encoded where it is at hand, else as the source has it. The
+    /// root must have been computed since the last change.
+    pub(crate) fn node(&self, path: &Nibbles, hash: &B256) -> Result<Option<Bytes>, StateError> {
+        let (mut child, mut place) = (&self.root, Place::root());
+        while let Child::Resolved(resolved) = child {
+            if place.path() == path {
+                return Ok(Some(resolved.node.encode().into()));
+            }
+            let rest = place.rest_of(path);
+            (child, place) = match &resolved.node {
+                Node::Extension { prefix, child } if rest.starts_with(prefix) => (child, place.below_extension(prefix)),
+                Node::Branch { children } if !rest.is_empty() => {
+                    let nibble = rest.get_unchecked(0);
+                    (&children[usize::from(nibble)], place.below_branch(nibble))
+                }
+                Node::Leaf { .. } | Node::Extension { .. } | Node::Branch { .. } => return Ok(None),
+            };
+        }
+        self.source.nodes.node(self.source.account, path, hash)
     }
 
     /// The root hash of what the trie says now.
@@ -108,53 +156,42 @@ impl<R: NodeReader> PartialTrie<R> {
         let many = mem::take(&mut self.changed_keys) >= PARALLEL_KEYS;
         let resolved = match &mut self.root {
             Child::Empty => return EMPTY_ROOT_HASH,
-            Child::Unresolved(reference) => return root_hash(reference),
+            Child::Unresolved(reference) => return node::root_hash(reference),
             Child::Resolved(resolved) => resolved,
         };
         if let Some(reference) = &resolved.reference {
-            return root_hash(reference);
+            return node::root_hash(reference);
         }
+        let resolved = Arc::make_mut(resolved);
         if let Node::Branch { children } = &mut resolved.node
             && many
         {
-            children.par_iter_mut().for_each(Child::settle);
+            settle_in_parallel(children, &mut self.fresh);
         }
         // The root is referred to by its hash however short it is.
-        let hash = alloy_primitives::keccak256(resolved.node.encode());
+        resolved.node.settle_children(&Nibbles::new(), &mut self.fresh);
+        let rlp = Bytes::from(resolved.node.encode());
+        let hash = keccak256(&rlp);
         resolved.reference = Some(RlpNode::word_rlp(&hash));
+        if let Some(fresh) = &mut self.fresh {
+            fresh.push((Nibbles::new(), rlp));
+        }
         hash
     }
 }
 
-fn root_hash(reference: &RlpNode) -> B256 {
-    reference.as_hash().expect("a root is only ever referred to by hash")
-}
-
-/// What a branch, an extension or the root refers to.
-#[derive(Debug, Default)]
-enum Child {
-    /// No key has this prefix.
-    #[default]
-    Empty,
-    /// A node that has not been looked at.
-    Unresolved(RlpNode),
-    /// A node at hand.
-    Resolved(Box<Resolved>),
-}
-
-/// A node at hand.
-#[derive(Debug)]
-struct Resolved {
-    node: Node,
-    /// What the parent holds for this node; `None` when it, or a node below, changed since that was computed (T4).
-    reference: Option<RlpNode>,
-}
-
-#[derive(Debug)]
-enum Node {
-    Leaf { suffix: Nibbles, value: Bytes },
-    Extension { prefix: Nibbles, child: Child },
-    Branch { children: Box<[Child; 16]> },
+/// Computes the references of the root's children side by side.
+fn settle_in_parallel(children: &mut [Child; 16], fresh: &mut Fresh) {
+    let records = fresh.is_some();
+    let settled = children.par_iter_mut().enumerate().map(|(nibble, child)| {
+        let mut fresh = records.then(Vec::new);
+        child.settle(&Nibbles::from_nibbles([nibble as u8]), &mut fresh);
+        fresh.unwrap_or_default()
+    });
+    let settled: Vec<Vec<_>> = settled.collect();
+    if let Some(fresh) = fresh {
+        fresh.extend(settled.into_iter().flatten());
+    }
 }
 
 /// What removing a key does to the node it was looked for in.
@@ -167,112 +204,16 @@ enum Removal {
     Vanishes,
 }
 
-impl Child {
-    fn changed(node: Node) -> Self {
-        Self::Resolved(Box::new(Resolved { node, reference: None }))
-    }
-
-    fn leaf(suffix: Nibbles, value: Bytes) -> Self {
-        Self::changed(Node::Leaf { suffix, value })
-    }
-
-    fn is_empty(&self) -> bool {
-        matches!(self, Self::Empty)
-    }
-
-    /// What the parent holds for this child, computed where it changed.
-    fn reference(&mut self) -> RlpNode {
-        self.settle();
-        match self {
-            Self::Empty => node::no_child(),
-            Self::Unresolved(reference) => reference.clone(),
-            Self::Resolved(resolved) => resolved.reference.clone().expect("a settled node knows its reference"),
-        }
-    }
-
-    /// Computes the references that changes made the nodes forget, from here on down.
-    fn settle(&mut self) {
-        if let Self::Resolved(resolved) = self
-            && resolved.reference.is_none()
-        {
-            resolved.reference = Some(RlpNode::from_rlp(&resolved.node.encode()));
-        }
-    }
-}
-
-impl Node {
-    /// RLP of the node; references of changed children are computed on the way.
-    fn encode(&mut self) -> Vec<u8> {
-        let mut rlp = Vec::with_capacity(128);
-        match self {
-            Self::Leaf { suffix, value } => LeafNodeRef::new(suffix, value).encode(&mut rlp),
-            Self::Extension { prefix, child } => ExtensionNodeRef::new(prefix, &child.reference()).encode(&mut rlp),
-            Self::Branch { children } => node::encode_branch(&children.each_mut().map(Child::reference), &mut rlp),
-        }
-        rlp
-    }
-
-    /// The node that stands for `prefix` followed by `child`, which is resolved and not empty (T2).
-    fn joined(mut prefix: Nibbles, child: Child) -> Self {
-        let Child::Resolved(resolved) = child else { return Self::Extension { prefix, child } };
-        match resolved.node {
-            Self::Leaf { suffix, value } => {
-                prefix.extend(&suffix);
-                Self::Leaf { suffix: prefix, value }
-            }
-            Self::Extension { prefix: rest, child } => {
-                prefix.extend(&rest);
-                Self::Extension { prefix, child }
-            }
-            node @ Self::Branch { .. } => {
-                let branch = Resolved { node, reference: resolved.reference };
-                Self::Extension { prefix, child: Child::Resolved(Box::new(branch)) }
-            }
-        }
-    }
-
-    /// A node as decoded, its children unresolved; `None` for the empty trie, which is no node.
-    fn from_decoded(node: TrieNode) -> Option<Self> {
-        match node {
-            TrieNode::EmptyRoot => None,
-            TrieNode::Leaf(leaf) => Some(Self::Leaf { suffix: leaf.key, value: leaf.value.into() }),
-            TrieNode::Extension(extension) => {
-                Some(Self::Extension { prefix: extension.key, child: Child::Unresolved(extension.child) })
-            }
-            TrieNode::Branch(branch) => {
-                let mut children = Box::<[Child; 16]>::default();
-                for (nibble, child) in branch.state_mask.iter().zip(branch.stack) {
-                    children[usize::from(nibble)] = Child::Unresolved(child);
-                }
-                Some(Self::Branch { children })
-            }
-        }
-    }
-
-    /// The node that a leaf or an extension with this `path` becomes when a key turns off inside the path.
-    ///
-    /// `rest` is what is left of the key there. `below` makes the child for what is left of `path` after the fork.
-    fn forked(path: &Nibbles, below: impl FnOnce(Nibbles) -> Child, rest: &Nibbles, value: Bytes) -> Self {
-        let common = path.common_prefix_length(rest);
-        let mut children = Box::<[Child; 16]>::default();
-        children[usize::from(path.get_unchecked(common))] = below(path.slice(common + 1..));
-        children[usize::from(rest.get_unchecked(common))] = Child::leaf(rest.slice(common + 1..), value);
-        let branch = Self::Branch { children };
-        if common == 0 {
-            return branch;
-        }
-        Self::Extension { prefix: path.slice(..common), child: Child::changed(branch) }
-    }
-}
-
 /// Where one trie's nodes come from, and the changes that need them.
 ///
 /// Apart from the tree, so that a node can be changed while others are looked up. Recursion goes one nibble or more
 /// deeper each time, 64 times at most (T3).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Source<R> {
     nodes: R,
     account: Option<B256>,
+    /// Paths of nodes that stood by themselves and changed or left; `None` where nobody asks for them.
+    stale: Option<Vec<Nibbles>>,
 }
 
 impl<R: NodeReader> Source<R> {
@@ -281,11 +222,34 @@ impl<R: NodeReader> Source<R> {
         if let Child::Unresolved(reference) = child {
             let node = self.look_up(reference, place)?;
             let reference = Some(mem::take(reference));
-            *child = Child::Resolved(Box::new(Resolved { node, reference }));
+            *child = Child::Resolved(Arc::new(Resolved { node, reference }));
         }
         match child {
-            Child::Resolved(resolved) => Ok(Some(resolved)),
+            Child::Resolved(resolved) => Ok(Some(Arc::make_mut(resolved))),
             Child::Empty | Child::Unresolved(_) => Ok(None),
+        }
+    }
+
+    /// Makes a changed node forget its reference.
+    fn forget(&mut self, resolved: &mut Resolved, place: Place) {
+        let reference = resolved.reference.take();
+        self.outdate(reference.as_ref(), place);
+    }
+
+    /// Takes note that the node which `child` refers to leaves its place.
+    fn leaves(&mut self, child: &Child, place: Place) {
+        match child {
+            Child::Empty => {}
+            Child::Unresolved(reference) => self.outdate(Some(reference), place),
+            Child::Resolved(resolved) => self.outdate(resolved.reference.as_ref(), place),
+        }
+    }
+
+    fn outdate(&mut self, reference: Option<&RlpNode>, place: Place) {
+        if let Some(stale) = &mut self.stale
+            && reference.is_some_and(|reference| reference.as_hash().is_some())
+        {
+            stale.push(*place.path());
         }
     }
 
@@ -303,7 +267,7 @@ impl<R: NodeReader> Source<R> {
     }
 
     /// Whether storing `value` under `key` made a difference.
-    fn insert(&self, child: &mut Child, place: Place, key: &Nibbles, value: Bytes) -> Result<bool, StateError> {
+    fn insert(&mut self, child: &mut Child, place: Place, key: &Nibbles, value: Bytes) -> Result<bool, StateError> {
         let rest = place.rest_of(key);
         let Some(resolved) = self.resolve(child, &place)? else {
             *child = Child::leaf(rest, value);
@@ -338,12 +302,12 @@ impl<R: NodeReader> Source<R> {
             }
         };
         if changed {
-            resolved.reference = None;
+            self.forget(resolved, place);
         }
         Ok(changed)
     }
 
-    fn remove(&self, child: &mut Child, place: Place, key: &Nibbles) -> Result<Removal, StateError> {
+    fn remove(&mut self, child: &mut Child, place: Place, key: &Nibbles) -> Result<Removal, StateError> {
         let Some(resolved) = self.resolve(child, &place)? else { return Ok(Removal::Nothing) };
         let rest = place.rest_of(key);
         let removal = match &mut resolved.node {
@@ -366,22 +330,28 @@ impl<R: NodeReader> Source<R> {
             }
         };
         if matches!(removal, Removal::Changed) {
-            resolved.reference = None;
+            self.forget(resolved, place);
         }
         Ok(removal)
     }
 
     /// Takes the child at `nibble` out of a branch, and the branch away where that leaves it a single child (T1).
-    fn drop_child(&self, resolved: &mut Resolved, place: Place, nibble: u8) -> Result<Removal, StateError> {
+    fn drop_child(&mut self, resolved: &mut Resolved, place: Place, nibble: u8) -> Result<Removal, StateError> {
         let Node::Branch { children } = &mut resolved.node else { return Ok(Removal::Nothing) };
         let mut siblings = (0u8..16).filter(|&at| at != nibble && !children[usize::from(at)].is_empty());
         let (Some(sibling), second) = (siblings.next(), siblings.next()) else { return Ok(Removal::Vanishes) };
         if second.is_some() {
-            children[usize::from(nibble)] = Child::Empty;
+            self.leaves(&mem::take(&mut children[usize::from(nibble)]), place.below_branch(nibble));
             return Ok(Removal::Changed);
         }
         let last = &mut children[usize::from(sibling)];
-        self.resolve(last, &place.below_branch(sibling))?;
+        let moves_up = self.resolve(last, &place.below_branch(sibling))?.is_some_and(|last| !last.node.is_branch());
+        let gone = &children[usize::from(nibble)];
+        self.leaves(gone, place.below_branch(nibble));
+        let last = &mut children[usize::from(sibling)];
+        if moves_up {
+            self.leaves(last, place.below_branch(sibling));
+        }
         resolved.node = Node::joined(Nibbles::from_nibbles([sibling]), mem::take(last));
         Ok(Removal::Changed)
     }

@@ -42,3 +42,13 @@ pub(crate) fn proofs<'a>(leaves: &Leaves, targets: impl IntoIterator<Item = &'a 
     let root = builder.root();
     (root, builder.take_proof_nodes().into_inner().into_values().collect())
 }
+
+/// Every node that stands by itself, by path.
+pub(crate) fn nodes(leaves: &Leaves) -> BTreeMap<Nibbles, Bytes> {
+    let retainer = ProofRetainer::new(leaves.keys().map(Nibbles::unpack).collect());
+    let mut builder = HashBuilder::default().with_proof_retainer(retainer);
+    leaves.iter().for_each(|(key, value)| builder.add_leaf(Nibbles::unpack(key), value));
+    builder.root();
+    let nodes = builder.take_proof_nodes().into_inner().into_iter();
+    nodes.filter(|(path, rlp)| !leaves.is_empty() && (path.is_empty() || rlp.len() >= 32)).collect()
+}
