@@ -17,6 +17,7 @@
 //! | `commit` | a block's changes as one batch |
 //! | `base` | a whole state as one load, guarded by a marker; and its removal |
 //! | `reader` | snapshots |
+//! | `flat` | a whole state, entry by entry |
 //! | `store` | the head, and who may follow it |
 //!
 //! # Example
@@ -60,12 +61,14 @@ mod base;
 mod commit;
 mod database;
 mod error;
+mod flat;
 mod reader;
 mod store;
 mod tuning;
 
 pub use base::BaseEntry;
 pub use error::StoreError;
+pub use flat::{Counts, FlatEntry};
 pub use layout::{BlockMeta, Head};
 pub use reader::StoreReader;
 pub use store::Store;

@@ -39,7 +39,7 @@ pub struct StoreReader {
 }
 
 /// A snapshot with what every read of it needs.
-struct View<'db> {
+pub(crate) struct View<'db> {
     database: &'db Database,
     families: [&'db ColumnFamily; Column::ALL.len()],
     /// Refers to the snapshot, and is made once because making one allocates.
@@ -66,7 +66,7 @@ impl StoreReader {
         self.view().get(Column::Blocks, &block_key(number), BlockMeta::decode)
     }
 
-    fn view(&self) -> &View<'_> {
+    pub(crate) fn view(&self) -> &View<'_> {
         self.view.borrow_dependent()
     }
 }
@@ -106,7 +106,31 @@ impl<'db> View<'db> {
         values.into_iter().map(|value| value.map_err(|error| self.database.failed(error))).collect()
     }
 
-    fn incarnation(&self, account: &B256) -> Result<StorageIncarnation, StoreError> {
+    /// The snapshot, read in the way that `read` says.
+    pub(crate) fn scan_options(&self, mut read: ReadOptions) -> ReadOptions {
+        read.set_snapshot(&self.snapshot);
+        read
+    }
+
+    /// Hands every key that begins with `prefix` to `visit`, in order, with its value.
+    pub(crate) fn scan<E: From<StoreError>>(
+        &self,
+        column: Column,
+        prefix: &[u8],
+        read: ReadOptions,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut keys = self.database.rocksdb().raw_iterator_cf_opt(self.family(column), read);
+        keys.seek(prefix);
+        while let Some((key, value)) = keys.item().filter(|(key, _)| key.starts_with(prefix)) {
+            visit(key, value)?;
+            keys.next();
+        }
+        keys.status().map_err(|error| self.database.failed(error))?;
+        Ok(())
+    }
+
+    pub(crate) fn incarnation(&self, account: &B256) -> Result<StorageIncarnation, StoreError> {
         let stored = self.get(Column::Incarnations, account.as_slice(), StorageIncarnation::decode)?;
         Ok(stored.unwrap_or_default())
     }

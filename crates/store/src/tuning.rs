@@ -140,3 +140,11 @@ pub(crate) fn prefix_read() -> ReadOptions {
     read.set_prefix_same_as_start(true);
     read
 }
+
+/// How a whole column family is looked through, once: what it reads is not worth a place in the cache.
+pub(crate) fn whole_read() -> ReadOptions {
+    let mut read = ReadOptions::default();
+    read.set_total_order_seek(true);
+    read.fill_cache(false);
+    read
+}
