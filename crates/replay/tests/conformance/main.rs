@@ -3,6 +3,7 @@
 
 mod blocks;
 mod runner;
+mod transactions;
 
 use std::{
     io::Write,
@@ -274,4 +275,9 @@ fn a_part_of_the_public_suites_passes() {
         assert_eq!((&counts["failed"], &counts["skipped"], report.exit), (&json!(0), &json!(0), 0), "{fork}");
         assert!(counts["passed"].as_u64().is_some_and(|passed| passed > 10), "{fork}: {counts}");
     }
+    let report = run(&[&sample], &["--fork", "Byzantium", "--threads", "2", "--pack", "16"]);
+    assert_eq!((&report.summary["forks"]["Byzantium"]["failed"], report.exit), (&json!(0), 0));
+    let packed = &report.summary["packed"];
+    let (tests, blocks) = (packed["tests"].as_u64(), packed["blocks"].as_u64());
+    assert!(tests.zip(blocks).is_some_and(|(tests, blocks)| tests > 8 * blocks), "{packed}");
 }
