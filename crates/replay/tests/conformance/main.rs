@@ -21,7 +21,8 @@ use crate::{
 
 /// The only test of a file, run at several numbers of threads.
 fn verdict(name: &str, test: Value) -> Report {
-    run_files(&[(&format!("{name}.json"), json!({ name: test }).to_string())], &["--threads", "1,2,4"])
+    let file = Value::Object([(name.to_owned(), test)].into_iter().collect());
+    run_files(&[(&format!("{name}.json"), file.to_string())], &["--threads", "1,2,4"])
 }
 
 fn assert_passes(name: &str, test: Value) {
