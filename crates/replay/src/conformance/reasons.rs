@@ -314,6 +314,12 @@ fn invalid(rule: &InvalidBlock) -> Names {
                 "TooMuchGasUsed",
                 "TooMuchGasUsed2",
             ],
+            TransactionFault::BlobGas { .. } => &[
+                "TransactionException.TYPE_3_TX_MAX_BLOB_GAS_ALLOWANCE_EXCEEDED",
+                "BlockException.BLOB_GAS_USED_ABOVE_LIMIT",
+                "TransactionException.TYPE_3_TX_BLOB_COUNT_EXCEEDED",
+                "TR_BLOBLIST_OVERSIZE",
+            ],
         },
         InvalidBlock::SystemCall { failure: SystemCallFailure::Missing, .. } => {
             &["BlockException.SYSTEM_CONTRACT_EMPTY"]

@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path};
 
 use alloy_primitives::{B256, U64};
-use ropewalk_block::{BlockError, CancelToken, oracle, validate};
+use ropewalk_block::{BlockError, CancelToken, Computed, oracle, validate};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
@@ -180,7 +180,8 @@ impl<'n> Recorder<'n> {
             None => Ok(None),
         };
         let root = root.map_err(|source| FetchError::State { number, source })?;
-        let checks = validate(&fixture.chain.spec, &fixture.block.header, &fixture.claims, outcome, root);
+        let computed = Computed { state_root: root, ..Computed::default() };
+        let checks = validate(&fixture.chain.spec, &fixture.block.header, &fixture.claims, outcome, &computed);
         if let Some(mismatch) = checks.mismatches().first() {
             return wrong(mismatch.to_string());
         }
