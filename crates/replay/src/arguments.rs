@@ -1,7 +1,9 @@
 //! The command line: what can be asked for, and in which form.
 
 mod conformance;
+mod db;
 mod fetch;
+mod import;
 
 use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr, thread};
 
@@ -10,7 +12,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::generate::{Link, Workload};
 
 pub(crate) use conformance::ConformanceArguments;
+pub(crate) use db::{DbArguments, DbCommand, DbPlace};
 pub(crate) use fetch::FetchArguments;
+pub(crate) use import::ImportArguments;
 
 /// Replays recorded Ethereum blocks on many threads and proves the outcome equal to running them in order.
 #[derive(Debug, Clone, PartialEq, Parser)]
@@ -43,6 +47,11 @@ pub(crate) enum Command {
     /// Fetch blocks from a node as fixtures, each checked by replaying it
     #[command(long_about = fetch::FETCH_ABOUT)]
     Fetch(FetchArguments),
+    /// Import a chain from its genesis into a database, with every header checked
+    #[command(long_about = import::ABOUT)]
+    Import(ImportArguments),
+    /// Look at a database
+    Db(DbArguments),
 }
 
 /// Arguments of `ropewalk replay`.
@@ -166,6 +175,9 @@ pub(crate) struct GenerateArguments {
     /// Directory that the fixtures are written to; it is made if it is not there
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// Write the blocks to this file in RLP, one after the other, and only the genesis to the directory
+    #[arg(long, value_name = "FILE")]
+    pub chain: Option<PathBuf>,
 }
 
 /// How a block is executed.

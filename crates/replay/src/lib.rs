@@ -8,6 +8,8 @@
 //! fetch      a node -> fixtures
 //! persist    verified blocks into RocksDB, and back
 //! conformance  the public suites
+//! import     history and chains from files into a database
+//! db         what a database holds, and whether it is right
 //! report     tables for people, lines of JSON for programs
 //! ```
 //!
@@ -24,6 +26,8 @@ pub mod persist;
 mod arguments;
 mod bench;
 mod conformance;
+mod db;
+mod import;
 mod make;
 mod recording;
 mod replay;
@@ -64,6 +68,8 @@ pub fn command_line() -> ExitCode {
         Command::Generate(arguments) => make::generate(arguments, &interrupt),
         Command::Conformance(arguments) => conformance::conformance(arguments, &interrupt),
         Command::Fetch(arguments) => fetch::command(arguments, &interrupt),
+        Command::Import(arguments) => import::import(arguments, &interrupt),
+        Command::Db(arguments) => db::db(arguments, &interrupt),
     };
     let status = done.unwrap_or_else(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Status::OutputClosed,

@@ -23,6 +23,7 @@
 //! | `verify` | the whole store held against itself |
 //! | `base` | a whole state as one load, guarded by a marker; and its removal |
 //! | `reader` | snapshots |
+//! | `counts` | how much there is |
 //! | `store` | the head, and who may follow it |
 //!
 //! # Example
@@ -65,6 +66,7 @@ pub mod layout;
 
 mod base;
 mod commit;
+mod counts;
 mod database;
 mod error;
 mod flat;
@@ -75,6 +77,7 @@ mod tuning;
 mod verify;
 
 pub use base::BaseEntry;
+pub use counts::Counts;
 pub use error::StoreError;
 pub use layout::{BlockMeta, Head};
 pub use reader::StoreReader;

@@ -18,7 +18,7 @@ use alloy_genesis::Genesis;
 use alloy_primitives::{Address, B256, Bytes};
 use alloy_rlp::Encodable;
 use ropewalk_block::{BlockOutcome, ChainSpec, RecoveredBlock, oracle, recover};
-use ropewalk_state::MemoryState;
+use ropewalk_state::{MemoryState, trie::StateTrie};
 
 use super::{
     GenerateError, GenerateOptions, GeneratedBlock,
@@ -49,6 +49,8 @@ pub struct Generator {
     chain: ChainSpec,
     /// State after the last block.
     state: MemoryState,
+    /// Its tries, so that a block's root costs what the block changes.
+    trie: StateTrie,
     parent: Header,
     parent_hash: B256,
     /// Nonces after the last block, of those who have sent or delegated.
@@ -68,7 +70,8 @@ impl Generator {
         let plan = options.plan();
         let genesis = genesis::genesis(options.seed, &*plan);
         let state = genesis::state(&genesis);
-        let header = genesis::header(&genesis, state.state_root());
+        let trie = StateTrie::of(&state);
+        let header = genesis::header(&genesis, trie.root());
         Ok(Self {
             chain: ChainSpec::from_genesis(&genesis)?,
             parent_hash: header.hash_slow(),
@@ -80,6 +83,7 @@ impl Generator {
             plan,
             genesis,
             state,
+            trie,
         })
     }
 
@@ -129,7 +133,7 @@ impl Generator {
         let outcome = oracle::execute(&self.chain, &block, &recording).map_err(invalid)?;
         recording.read_codes()?;
         let reads = recording.finish();
-        self.close(&mut block, &outcome);
+        self.close(&mut block, &outcome)?;
         self.parent = block.header.clone();
         self.parent_hash = block.hash;
         Ok(GeneratedBlock { block, reads })
@@ -180,7 +184,7 @@ impl Generator {
     }
 
     /// Fills in what execution found, and moves the state on.
-    fn close(&mut self, block: &mut RecoveredBlock, outcome: &BlockOutcome) {
+    fn close(&mut self, block: &mut RecoveredBlock, outcome: &BlockOutcome) -> Result<(), GenerateError> {
         self.state.apply(&outcome.changes);
         let header = &mut block.header;
         header.gas_used = outcome.gas_used;
@@ -188,8 +192,9 @@ impl Generator {
         header.receipts_root = outcome.receipts_root();
         header.logs_bloom = outcome.logs_bloom();
         header.requests_hash = Some(outcome.requests_hash());
-        header.state_root = self.state.state_root();
+        header.state_root = self.trie.apply(&outcome.changes)?;
         block.hash = header.hash_slow();
+        Ok(())
     }
 }
 

@@ -35,8 +35,11 @@ use ropewalk_block::{BlockError, ChainSpecError, RecoveredBlock};
 use ropewalk_state::{MemoryState, StateError};
 
 use self::plan::{Plan, Shape};
-pub(crate) use self::recording::{RecordedAccount, Recording};
 pub use self::{generator::Generator, recording::Recorded};
+pub(crate) use self::{
+    genesis::state as genesis_state,
+    recording::{RecordedAccount, Recording},
+};
 
 /// What the transactions of generated blocks do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum, serde::Serialize, serde::Deserialize)]

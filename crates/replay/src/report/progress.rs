@@ -26,6 +26,20 @@ impl Progress {
         Self { bar, started: Instant::now(), gas: 0 }
     }
 
+    /// A bar for so many bytes, whose message says how far that is.
+    pub(crate) fn of_bytes(bytes: u64) -> Self {
+        let progress = Self::new(bytes);
+        let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}  {eta} left");
+        progress.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        progress
+    }
+
+    /// Goes to a position, in the unit of the bar, with a message.
+    pub(crate) fn reach(&self, position: u64, message: String) {
+        self.bar.set_message(message);
+        self.bar.set_position(position);
+    }
+
     /// Names the block that is worked on.
     pub(crate) fn begin(&self, block: String) {
         self.bar.set_prefix(block);

@@ -1,0 +1,45 @@
+//! Arguments of `ropewalk import`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Threads;
+
+/// Arguments of `ropewalk import`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub(crate) struct ImportArguments {
+    /// Genesis file in geth's form: rules, first state
+    #[arg(long, value_name = "FILE")]
+    pub genesis: PathBuf,
+    /// era1 archives, in the order of their blocks
+    #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "chain")]
+    pub era1: Vec<PathBuf>,
+    /// File of blocks in RLP, one after the other; plain or .gz. Comes after the archives
+    #[arg(long, value_name = "FILE")]
+    pub chain: Option<PathBuf>,
+    /// Database that the blocks are committed to; it is made if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub db: PathBuf,
+    /// Number of threads; auto is the number of cores available
+    #[arg(long, value_name = "auto|N", default_value = "auto")]
+    pub threads: Threads,
+    /// Print one JSON object per block, and a summary as the last line
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub(super) const ABOUT: &str = "\
+Import a chain from its genesis into a database, with every header checked
+
+Blocks come from era1 archives, from a file of blocks in RLP as other clients export it, or both. Each
+is checked as a node does: header against its parent, body and ommers, then, executed in parallel, gas
+used, receipts root, logs bloom, requests and state root. An archive's receipts, total difficulties and
+accumulator are checked as well. Seals of proof of work are not.
+
+An import goes on from the head of the database: give the same files again after it was interrupted. A
+process that is killed leaves the state of a whole block. The first block that is wrong ends the import;
+those before it stay.
+
+With --json each line holds number, hash, txs, gas_used, state_root and ms, or number, hash and error; the
+last line is a summary. docs/import.md describes both.";

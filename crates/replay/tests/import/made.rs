@@ -1,0 +1,191 @@
+//! A generated chain as files, and the command line that imports it.
+
+use std::{
+    fs,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::OnceLock,
+};
+
+use alloy_consensus::{Block, Header, TxEnvelope};
+use alloy_primitives::B256;
+use alloy_rlp::Encodable;
+use ropewalk_block::import::decode_block;
+use ropewalk_replay::{
+    fixture::write_rlp_chain,
+    generate::{GenerateOptions, Generator, Workload},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Blocks of the chain that the tests share.
+pub(crate) const BLOCKS: u64 = 12;
+
+/// A generated chain with its files.
+pub(crate) struct Made {
+    _directory: TempDir,
+    pub(crate) genesis: PathBuf,
+    pub(crate) file: PathBuf,
+    pub(crate) blocks: Vec<Block<TxEnvelope>>,
+}
+
+impl Made {
+    /// Makes a chain of mixed blocks.
+    pub(crate) fn new(blocks: u64, txs: usize, seed: u64) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (out, file) = (directory.path().join("chain"), directory.path().join("chain.rlp"));
+        let options = GenerateOptions { blocks, txs, seed, hot: 0.2, ..GenerateOptions::new(Workload::Mixed) };
+        let generator = Generator::new(options).expect("valid options");
+        write_rlp_chain(generator, &out, &file, |_| ControlFlow::Continue(())).expect("writable");
+        let genesis = ["genesis.json", "genesis.json.gz"].map(|name| out.join(name));
+        let genesis = genesis.into_iter().find(|path| path.exists()).expect("a genesis file");
+        let blocks = blocks_of(&fs::read(&file).expect("readable"));
+        Self { _directory: directory, genesis, file, blocks }
+    }
+
+    /// The chain that the tests share.
+    pub(crate) fn shared() -> &'static Self {
+        static CHAIN: OnceLock<Made> = OnceLock::new();
+        CHAIN.get_or_init(|| Self::new(BLOCKS, 10, 1))
+    }
+
+    /// Hash of the block with this number, from 1.
+    pub(crate) fn hash(&self, number: u64) -> B256 {
+        self.header(number).hash_slow()
+    }
+
+    pub(crate) fn header(&self, number: u64) -> &Header {
+        &self.blocks[number as usize - 1].header
+    }
+
+    /// The bytes of each block.
+    pub(crate) fn encoded(&self) -> Vec<Vec<u8>> {
+        self.blocks.iter().map(encoded).collect()
+    }
+
+    /// Imports a file of blocks into the database of `home`.
+    pub(crate) fn import(&self, home: &Home, file: &Path) -> Ended {
+        home.import(&self.genesis, &["--chain".as_ref(), file.as_os_str()])
+    }
+
+    /// Imports `blocks`, one after the other, into the database of `home`.
+    pub(crate) fn import_bytes(&self, home: &Home, blocks: &[Vec<u8>]) -> Ended {
+        let file = home.write("blocks.rlp", &blocks.concat());
+        self.import(home, &file)
+    }
+}
+
+pub(crate) fn encoded(block: &Block<TxEnvelope>) -> Vec<u8> {
+    let mut rlp = Vec::new();
+    block.encode(&mut rlp);
+    rlp
+}
+
+/// Reads blocks that follow each other.
+fn blocks_of(mut rlp: &[u8]) -> Vec<Block<TxEnvelope>> {
+    let mut blocks = Vec::new();
+    while !rlp.is_empty() {
+        let mut behind = rlp;
+        alloy_rlp::Header::decode_bytes(&mut behind, true).expect("a list");
+        let block = &rlp[..rlp.len() - behind.len()];
+        blocks.push(decode_block(block).expect("a block").block);
+        rlp = behind;
+    }
+    blocks
+}
+
+/// A place for a database and files.
+pub(crate) struct Home(TempDir);
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    pub(crate) fn db(&self) -> PathBuf {
+        self.0.path().join("db")
+    }
+
+    /// Writes a file beside the database.
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::write(&path, bytes).expect("writable");
+        path
+    }
+
+    fn command(&self, genesis: &Path, files: &[&std::ffi::OsStr]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ropewalk"));
+        command.arg("import").arg("--genesis").arg(genesis).args(files).arg("--db").arg(self.db());
+        command
+    }
+
+    /// Runs an import with lines of JSON to its end.
+    pub(crate) fn import(&self, genesis: &Path, files: &[&std::ffi::OsStr]) -> Ended {
+        Ended::of(self.command(genesis, files).arg("--json").output().expect("the binary runs"))
+    }
+
+    /// Runs an import that speaks to people.
+    pub(crate) fn import_aloud(&self, genesis: &Path, files: &[&std::ffi::OsStr]) -> Ended {
+        Ended::of(self.command(genesis, files).output().expect("the binary runs"))
+    }
+
+    /// Starts an import, whose output nobody reads.
+    pub(crate) fn start(&self, genesis: &Path, files: &[&std::ffi::OsStr]) -> Child {
+        let mut command = self.command(genesis, files);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs")
+    }
+
+    /// Runs `ropewalk db` on the database.
+    pub(crate) fn db_command(&self, name: &str) -> Ended {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ropewalk"));
+        Ended::of(command.args(["db", name, "--json", "--db"]).arg(self.db()).output().expect("the binary runs"))
+    }
+
+    /// Number and hash of the database's head.
+    pub(crate) fn head(&self) -> (u64, B256) {
+        let line = self.db_command("stat").last_line();
+        let hash = line["head"]["hash"].as_str().and_then(|hash| hash.parse().ok());
+        (line["head"]["number"].as_u64().expect("a number"), hash.expect("a hash"))
+    }
+
+    /// The state in the database must have the root that its head says.
+    pub(crate) fn assert_verified(&self) {
+        let ended = self.db_command("verify");
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+}
+
+/// What a process left.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    fn of(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    pub(crate) fn last_line(&self) -> Value {
+        let line = self.stdout.lines().last().unwrap_or_else(|| panic!("{self:?}"));
+        serde_json::from_str(line).expect("JSON")
+    }
+
+    /// Blocks that were imported, and those that were there already.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let line = self.last_line();
+        let count = |name: &str| line["summary"][name].as_u64().expect("a count");
+        (count("blocks"), count("known"))
+    }
+
+    /// The run must have ended with this status and these words.
+    pub(crate) fn assert_refused(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        let missing: Vec<_> = words.iter().filter(|words| !self.stderr.contains(**words)).collect();
+        assert!(missing.is_empty(), "{missing:?} in {}", self.stderr);
+    }
+}
