@@ -6,12 +6,15 @@ use alloy_consensus::Header;
 use alloy_hardforks::EthereumHardforks;
 use ropewalk_block::{
     AccessList, BlockError, BlockExecutor, BlockOutcome, CancelToken, ChainSpec, CodeCache, Engine, ExecutorOptions,
-    Record, RecoveredBlock, RequestContracts, Schedule, first_difference, oracle,
+    InvalidTransactions, Record, RecoveredBlock, RequestContracts, Schedule, oracle,
 };
 use ropewalk_state::StateReader;
 
 use super::tree::{Execute, Executed};
-use crate::{compare::chain_of, session::NoThreads};
+use crate::{
+    compare::{self, chain_of},
+    session::NoThreads,
+};
 
 /// Which access lists blocks are executed by, besides being executed without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +60,17 @@ impl Engines {
             ..ExecutorOptions::default()
         };
         Ok(Self { engines, options, lists })
+    }
+
+    /// One executor for each number of threads that leaves invalid transactions out, with that number.
+    pub(super) fn builders<'a>(
+        &'a self,
+        chain: &'a Arc<ChainSpec>,
+    ) -> impl Iterator<Item = (usize, BlockExecutor)> + 'a {
+        let invalid = InvalidTransactions::Skip;
+        let options = ExecutorOptions { invalid, record: false, ..self.options.clone() };
+        let executor = move |engine: &Engine| BlockExecutor::new(Arc::clone(chain), engine.clone(), options.clone());
+        self.engines.iter().map(move |engine| (engine.threads(), executor(engine)))
     }
 
     /// The lists that were asked for.
@@ -115,11 +129,11 @@ impl Execute for Parallel {
         let by_list = by_list.transpose()?;
         let execution = self.executor.execute(block, Arc::clone(&parent))?;
         let outcome = execution.outcome;
-        let mut objection = by_list.as_ref().and_then(|by_list| first_difference(by_list, &outcome));
+        let mut objection = by_list.as_ref().and_then(|by_list| compare::results(Ok(by_list), Ok(&outcome)));
         let access_list = execution.record.as_ref().map(Record::access_list);
         if let (Lists::GivenAndOwn, Some(list)) = (self.lists, &access_list) {
             match self.follow(block, &parent, list) {
-                Ok(by_list) => objection = objection.or_else(|| first_difference(&by_list, &outcome)),
+                Ok(by_list) => objection = objection.or_else(|| compare::results(Ok(&by_list), Ok(&outcome))),
                 Err(error @ BlockError::Cancelled { .. }) => return Err(error),
                 Err(error) => {
                     let objection = Some(format!("by its own access list: {}", chain_of(&error)));

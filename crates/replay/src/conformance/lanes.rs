@@ -21,6 +21,7 @@ use ropewalk_block::{CancelToken, CodeCache, Schedule};
 use super::{
     blockchain,
     executors::{Engines, Lists},
+    pack::Pack,
     state_suite::StateTest,
     state_test,
     suite::BlockchainTest,
@@ -39,6 +40,8 @@ pub(super) enum Job {
     Blockchain(Found, Box<BlockchainTest>),
     /// A state test with all its variants.
     State(Found, Box<StateTest>),
+    /// Tests joined into one block.
+    Pack(Found, Box<Pack>),
 }
 
 /// Where tests are queued.
@@ -123,6 +126,11 @@ impl Lane {
                         let (verdict, remarks) = guarded(|| state_test::run(&test, variant, &self.engines));
                         summary.add(&found, variant.network, threads, verdict, &remarks);
                     }
+                }
+                Ok(Job::Pack(found, pack)) => {
+                    let (verdict, remarks) = guarded(|| (pack.run(&self.engines), Vec::new()));
+                    summary.add_pack(pack.tests() as u64);
+                    summary.add(&found, &pack.network, threads, verdict, &remarks);
                 }
                 Err(_) => return,
             }

@@ -4,6 +4,7 @@
 //! archive     paths -> files, one at a time, archives streamed
 //! suite       a file -> tests
 //! lanes       tests over the machine's cores, each lane with engines of its own
+//! pack        tests of one transaction each, joined into larger blocks
 //! blockchain  a chain of blocks: import, reject, compare
 //! state_test  one transaction by itself
 //! reasons     our reasons for a rejection, under the suites' names
@@ -18,6 +19,7 @@ mod blockchain;
 mod executors;
 mod lanes;
 mod lists;
+mod pack;
 mod reasons;
 mod state_suite;
 mod state_test;
@@ -43,6 +45,7 @@ use self::{
     archive::{ArchiveError, Intake, TestFile},
     executors::Lists,
     lanes::{Job, Lanes},
+    pack::{Pack, Packer},
     suite::Test,
     summary::{Found, Summary},
 };
@@ -69,8 +72,10 @@ pub(crate) fn conformance(arguments: &ConformanceArguments, interrupt: &CancelTo
         }
     };
     lanes.run(&summary, |queue| {
-        let mut feed = Feed { arguments, queue, summary: &summary, read_bytes: &read_bytes, interrupt };
+        let packer = arguments.pack.map(|tests| Packer::new(tests.get()));
+        let mut feed = Feed { arguments, queue, summary: &summary, read_bytes: &read_bytes, interrupt, packer };
         let _ = archive::read(&arguments.paths, &read_bytes, &mut feed);
+        feed.pack_the_rest();
     });
     if interrupt.is_cancelled() {
         summary.interrupt();
@@ -92,6 +97,8 @@ struct Feed<'a> {
     summary: &'a Summary,
     read_bytes: &'a AtomicU64,
     interrupt: &'a CancelToken,
+    /// Where tests are joined into larger blocks.
+    packer: Option<Packer>,
 }
 
 impl Intake for Feed<'_> {
@@ -109,7 +116,22 @@ impl Intake for Feed<'_> {
 }
 
 impl Feed<'_> {
-    fn tests_of(&self, file: TestFile) {
+    /// A block of one test is what the suite's own test is: it is not run again.
+    fn queue_pack(&self, file: Arc<str>, pack: Pack) {
+        if pack.tests() == 1 {
+            return self.summary.add_not_packed(1);
+        }
+        let test = format!("{} tests from {}", pack.tests(), pack.first);
+        self.queue.push(Job::Pack(Found { file, test }, Box::new(pack)));
+    }
+
+    fn pack_the_rest(&mut self) {
+        let Some(mut packer) = self.packer.take() else { return };
+        self.summary.add_not_packed(packer.unfit);
+        packer.rest().for_each(|pack| self.queue_pack("pack".into(), pack));
+    }
+
+    fn tests_of(&mut self, file: TestFile) {
         let TestFile { place, text } = file;
         let tests = match suite::read(&text) {
             Ok(tests) => tests,
@@ -125,13 +147,21 @@ impl Feed<'_> {
         }
     }
 
-    fn test(&self, found: Found, test: Test) {
+    fn test(&mut self, found: Found, test: Test) {
         let is_wanted = |network: &str| match &self.arguments.fork {
             Some(wanted) => network.eq_ignore_ascii_case(wanted),
             None => true,
         };
         match test {
-            Test::Blockchain(test) if is_wanted(&test.network) => self.queue.push(Job::Blockchain(found, test)),
+            Test::Blockchain(test) if is_wanted(&test.network) => match &mut self.packer {
+                None => self.queue.push(Job::Blockchain(found, test)),
+                Some(packer) => {
+                    if let Some(pack) = packer.add(&found.test, *test) {
+                        self.queue_pack(found.file, pack);
+                    }
+                }
+            },
+            Test::State(_) if self.packer.is_some() => self.summary.add_not_packed(1),
             Test::State(mut test) => {
                 test.posts.retain(|network, _| is_wanted(network));
                 self.queue.push(Job::State(found, test));

@@ -115,7 +115,7 @@ struct RecordedHeader {
 pub(super) type Accounts = BTreeMap<Address, Option<RecordedAccount>>;
 
 /// An account in a pre-state or post-state.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct RecordedAccount {
     #[serde(default)]
     pub(super) balance: Number,
@@ -125,6 +125,13 @@ pub(super) struct RecordedAccount {
     pub(super) code: Bytes,
     #[serde(default)]
     pub(super) storage: BTreeMap<Number, Number>,
+}
+
+impl RecordedAccount {
+    /// The nonce, if it fits 64 bits.
+    pub(super) fn nonce(&self) -> Option<u64> {
+        self.nonce.to_u64()
+    }
 }
 
 /// A number in hexadecimal or decimal text, or a JSON number. Suites write zero as `0x00`, `0x0`, `0x` and `0`.

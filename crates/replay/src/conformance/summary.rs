@@ -46,6 +46,7 @@ struct Results {
     failures: Vec<String>,
     oracle_fails: Vec<String>,
     remarks: u64,
+    packed: Option<Packed>,
     status: Status,
     /// What went wrong with standard output.
     output: Option<io::Error>,
@@ -58,6 +59,15 @@ struct Counts {
     failed: u64,
     skipped: u64,
     oracle_fails: u64,
+}
+
+/// Tests joined into blocks.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+struct Packed {
+    tests: u64,
+    blocks: u64,
+    /// Tests that were not joined with another one, and not run.
+    not_packed: u64,
 }
 
 /// One test on a line of JSON.
@@ -111,6 +121,19 @@ impl Summary {
     /// Whether nobody reads standard output any more.
     pub(super) fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::Relaxed)
+    }
+
+    /// Counts tests that were joined into a block.
+    pub(super) fn add_pack(&self, tests: u64) {
+        let mut results = self.results();
+        let packed = results.packed.get_or_insert_default();
+        packed.tests += tests;
+        packed.blocks += 1;
+    }
+
+    /// Counts tests that were to be joined and could not be.
+    pub(super) fn add_not_packed(&self, tests: u64) {
+        self.results().packed.get_or_insert_default().not_packed += tests;
     }
 
     /// Adds what became of a test.
@@ -184,7 +207,7 @@ impl Summary {
             return Err(error);
         }
         match self.json {
-            true => print_json(&SummaryLine { summary: Forks { forks: &results.forks } })?,
+            true => print_json(&SummaryLine { summary: Forks { forks: &results.forks, packed: results.packed } })?,
             false => print(&results.text())?,
         }
         Ok(results.status)
@@ -228,6 +251,10 @@ impl Results {
         for (reason, number) in &self.reasons {
             text.push_str(&format!("\nskipped {}: {reason}", counted(*number, "test")));
         }
+        if let Some(Packed { tests, blocks, not_packed }) = self.packed {
+            let (tests, blocks) = (counted(tests, "test"), counted(blocks, "block"));
+            text.push_str(&format!("\n{tests} packed into {blocks}, {not_packed} not packed"));
+        }
         if self.remarks > 0 {
             text.push_str(&format!(
                 "\n{} differ from the oracle where the test is right",
@@ -267,4 +294,6 @@ struct SummaryLine<'a> {
 #[derive(Debug, Serialize)]
 struct Forks<'a> {
     forks: &'a BTreeMap<String, Counts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packed: Option<Packed>,
 }

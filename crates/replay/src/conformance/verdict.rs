@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use alloy_eips::eip8282::{BUILDER_DEPOSIT_CONTRACT_ADDRESS, BUILDER_EXIT_CONTRACT_ADDRESS};
 use alloy_primitives::{Address, B256};
-use ropewalk_block::import::ImportError;
+use ropewalk_block::import::{ImportError, OutcomeFault};
 
 use super::accounts::StateDifference;
 use crate::compare::chain_of;
@@ -112,9 +113,31 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// The rule that differs, in few words; equal for failures of one kind.
-    pub(super) fn rule(&self) -> String {
+    /// Whether a block is rejected because its access list hashes to something else.
+    pub(super) fn is_about_access_list_hash(&self) -> bool {
         match self {
+            Self::Rejected { error, .. } | Self::OtherReason { error, .. } => {
+                matches!(error, ImportError::Outcome(OutcomeFault::AccessListHash { .. }))
+            }
+            _ => false,
+        }
+    }
+
+    /// The rule that differs, in few words, and where it comes from if that is known.
+    pub(super) fn rule(&self) -> String {
+        let rule = self.rule_alone();
+        let builders = [BUILDER_DEPOSIT_CONTRACT_ADDRESS, BUILDER_EXIT_CONTRACT_ADDRESS];
+        match builders.iter().any(|contract| rule.contains(&contract.to_string())) {
+            true => format!("{rule} (a contract of EIP-8282, which the test is older than)"),
+            false => rule,
+        }
+    }
+
+    fn rule_alone(&self) -> String {
+        match self {
+            Self::Rejected { error: ImportError::Execution(error), .. } => {
+                chain_of(error).replacen("block is invalid: ", "", 1)
+            }
             Self::Rejected { error: ImportError::Outcome(fault), difference, .. } => match difference {
                 Some(difference) => format!("{}; {difference}", chain_of(fault)),
                 None => chain_of(fault),
