@@ -59,7 +59,7 @@ fn genesis_state(node: &Anvil) -> MemoryState {
     let mut state = MemoryState::new(Completeness::Assumed);
     for address in node.accounts() {
         let balance: U256 =
-            serde_json::from_value(node.call("eth_getBalance", json!([address, "0x0"]))).expect("a balance");
+            serde_json::from_value(node.call("eth_getBalance", &json!([address, "0x0"]))).expect("a balance");
         state.insert_account(address, Some(Account { balance, ..Account::EMPTY }));
     }
     state

@@ -56,7 +56,7 @@ impl Anvil {
 
     /// Calls a method that must succeed.
     #[track_caller]
-    pub(crate) fn call(&self, method: &str, parameters: Value) -> Value {
+    pub(crate) fn call(&self, method: &str, parameters: &Value) -> Value {
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": parameters }).to_string();
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("anvil listens");
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
@@ -71,20 +71,20 @@ impl Anvil {
     }
 
     pub(crate) fn accounts(&self) -> Vec<Address> {
-        serde_json::from_value(self.call("eth_accounts", json!([]))).expect("addresses")
+        serde_json::from_value(self.call("eth_accounts", &json!([]))).expect("addresses")
     }
 
     /// Puts a transaction into the pool; anvil signs it.
     pub(crate) fn send(&self, mut transaction: Value, gas: u64) {
         transaction["gas"] = json!(format!("{gas:#x}"));
         let hash: B256 =
-            serde_json::from_value(self.call("eth_sendTransaction", json!([transaction]))).expect("a hash");
+            serde_json::from_value(self.call("eth_sendTransaction", &json!([transaction]))).expect("a hash");
         assert_ne!(hash, B256::ZERO);
     }
 
     /// Makes a block of what is in the pool.
     pub(crate) fn mine(&self) {
-        self.call("evm_mine", json!([]));
+        self.call("evm_mine", &json!([]));
     }
 }
 

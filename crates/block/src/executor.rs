@@ -13,7 +13,7 @@
 mod committed;
 mod extract;
 mod hook;
-mod journal;
+mod transcript;
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use self::{
     committed::Committed,
     extract::committed_changes,
     hook::{BlockGas, Receipts},
-    journal::Journal,
+    transcript::Transcript,
 };
 use crate::{
     AccessList, BlockError, BlockOutcome, BlockTransaction, BrokenInvariant, ChainSpec, InvalidBlock,
@@ -195,35 +195,35 @@ impl BlockExecutor {
             access_list::seed(&memory, list, &*parent);
         }
         let verifier = list.map(|list| Verifier::new(list, block.transactions.len()));
-        let mut journal = (self.options.record || list.is_some()).then(|| Journal::new(verifier));
-        let options = self.run_options(list.is_some(), journal.is_some());
+        let mut transcript = (self.options.record || list.is_some()).then(|| Transcript::new(verifier));
+        let options = self.run_options(list.is_some(), transcript.is_some());
         let invalid = if list.is_some() { InvalidTransactions::Reject } else { self.options.invalid };
         let gas = BlockGas::of(&env);
         let mut factory = EvmFactory::new(env, parent, Arc::clone(&self.options.codes), self.options.evm.clone());
-        if journal.is_some() {
+        if transcript.is_some() {
             factory = factory.noting_accesses();
         }
 
         // Its EVM is given up here, so that the engine's worker on this thread takes it over.
-        let recorder = journal.as_mut().map(|journal| &mut journal.recorder);
+        let recorder = transcript.as_mut().map(|transcript| &mut transcript.recorder);
         let mut before = Committed::new(&memory, &factory, EnginePosition(0), Position::PreBlock, recorder);
         positions::pre_block(&chain, block, &mut before)?;
         before.give_up_evm();
-        journal.as_mut().map_or(Ok(()), Journal::end_position)?;
+        transcript.as_mut().map_or(Ok(()), Transcript::end_position)?;
 
-        let mut hook = Receipts::new(&chain, block, gas, invalid, journal);
+        let mut hook = Receipts::new(&chain, block, gas, invalid, transcript);
         let prepared = |transaction: &BlockTransaction| Transaction::new(Arc::clone(&transaction.env), spec);
         let transactions: Vec<_> = block.transactions.iter().map(prepared).collect();
         let ran = self.engine.run_probed(&memory, &transactions, &factory, &mut hook, &options, probe);
         let finished = ran.map_err(engine_error)?;
-        let Receipts { receipts, skipped, inspectors, gas, mut journal, .. } = hook.finish()?;
+        let Receipts { receipts, skipped, inspectors, gas, mut transcript, .. } = hook.finish()?;
 
         let last = EnginePosition(transactions.len() as u32 + 1);
-        let recorder = journal.as_mut().map(|journal| &mut journal.recorder);
+        let recorder = transcript.as_mut().map(|transcript| &mut transcript.recorder);
         let mut after = Committed::new(&memory, &factory, last, Position::PostBlock, recorder);
         let requests = positions::post_block(&chain, block, &receipts, self.options.request_contracts, &mut after)?;
-        journal.as_mut().map_or(Ok(()), Journal::end_position)?;
-        let record = journal.map(Journal::finish).transpose()?;
+        transcript.as_mut().map_or(Ok(()), Transcript::end_position)?;
+        let record = transcript.map(Transcript::finish).transpose()?;
         let changes = committed_changes(&memory)?;
         let stats = finished.stats;
         record_metrics(&stats);

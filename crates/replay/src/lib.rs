@@ -9,7 +9,6 @@
 //! persist    verified blocks into RocksDB, and back
 //! conformance  the public suites
 //! import     history and chains from files into a database
-//! flat_trie  the tries of a database, from its accounts and slots
 //! db         what a database holds, and whether it is right
 //! report     tables for people, lines of JSON for programs
 //! ```
@@ -28,7 +27,6 @@ mod arguments;
 mod bench;
 mod conformance;
 mod db;
-mod flat_trie;
 mod import;
 mod make;
 mod recording;

@@ -3,24 +3,30 @@
 //! A base state may be larger than any batch, so a load is many batches between two marks:
 //!
 //! ```text
-//! loading mark, synced | entries | entries | .. | entries, head, loading mark removed
+//! loading mark, synced | entries | .. | trie nodes | .. | head, loading mark removed
 //! ```
+//!
+//! Where the base has a state root, the entries are a whole state: once all are written its tries are built from them,
+//! in the order of their keys, and the root is compared.
 //!
 //! While the mark is there the content is no block's state and the store refuses to work with it, in this process and
 //! at the next open. The last batch makes head and content valid together.
 
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
 use rocksdb::WriteBatch;
-use ropewalk_state::Account;
+use ropewalk_state::{Account, trie::Nibbles};
 
 use crate::{
     StoreError,
     commit::put_head,
     database::Database,
+    flat::{self, Visitor},
     layout::{
-        self, BLOCK_HASHES_KEPT, Column, HEAD_KEY, Head, LOADING_KEY, STORAGE_KEY_LENGTH, StorageIncarnation,
+        self, BLOCK_HASHES_KEPT, BlockMeta, Column, HEAD_KEY, Head, LOADING_KEY, LONGEST_KEY, StorageIncarnation,
         account_key, block_key, storage_key, storage_prefix,
     },
+    nodes::Trie,
+    reader::View,
     tuning,
 };
 
@@ -60,7 +66,7 @@ pub enum BaseEntry {
 /// Writes `entries` as the state of `base` into an empty database.
 ///
 /// # Errors
-/// When the database cannot be written or an entry contradicts `base`. The loading mark stays then.
+/// When the database cannot be written or what the entries say contradicts `base`. The loading mark stays then.
 pub(crate) fn load(
     database: &Database,
     base: &Head,
@@ -78,9 +84,43 @@ pub(crate) fn load(
             database.write(std::mem::take(&mut batch), &tuning::part_write())?;
         }
     }
-    put_head(database, base, None, &mut batch);
+    if let Some(expected) = base.state_root {
+        database.write(std::mem::take(&mut batch), &tuning::part_write())?;
+        batch = build_tries(database, base.number, expected)?;
+    }
+    let meta = BlockMeta { hash: base.hash, parent_hash: None, state_root: base.state_root };
+    put_head(database, base, &meta, &mut batch);
     batch.delete_cf(marks, LOADING_KEY);
     database.write(batch, &tuning::mark_write())
+}
+
+/// Writes the nodes that the flat state makes, and returns the last of them, still to be written.
+fn build_tries(database: &Database, number: u64, expected: B256) -> Result<WriteBatch, StoreError> {
+    let mut nodes = NodeWriter { database, batch: WriteBatch::default() };
+    let found = flat::state_root(&View::new(database), &mut nodes)?;
+    if found != expected {
+        return Err(StoreError::WrongStateRoot { number, expected, found });
+    }
+    Ok(nodes.batch)
+}
+
+struct NodeWriter<'db> {
+    database: &'db Database,
+    batch: WriteBatch,
+}
+
+impl Visitor for NodeWriter<'_> {
+    fn node(&mut self, trie: &Trie, path: &Nibbles, rlp: &[u8]) -> Result<(), StoreError> {
+        self.batch.put_cf(self.database.family(trie.column()), trie.key(path), rlp);
+        if self.batch.size_in_bytes() < BATCH_BYTES {
+            return Ok(());
+        }
+        self.database.write(std::mem::take(&mut self.batch), &tuning::part_write())
+    }
+
+    fn account(&mut self, _: &B256, _: &B256, _: &Trie, _: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// Removes everything but the layout version, in one atomic batch however much there is.
@@ -89,7 +129,7 @@ pub(crate) fn load(
 /// When the database cannot be written. Everything is still there then.
 pub(crate) fn clear(database: &Database) -> Result<(), StoreError> {
     // The end of a range does not belong to it, so it has to be longer than any key.
-    let (from, to) = (&[0; 0][..], &[0xff; STORAGE_KEY_LENGTH + 1][..]);
+    let (from, to) = (&[0; 0][..], &[0xff; LONGEST_KEY + 1][..]);
     let mut batch = WriteBatch::default();
     for column in Column::ALL.into_iter().filter(|column| *column != Column::Head) {
         batch.delete_range_cf(database.family(column), from, to);

@@ -5,7 +5,7 @@
 //! ```text
 //! directory    created where absent; with content that is neither RocksDB's nor ours -> NotAStore
 //! lock         lock file taken                                                       -> Locked
-//! families     others than this layout's: a newer store -> Layout, no store at all   -> NotAStore
+//! families     more or fewer than this layout's: another version's store -> Layout, no store at all -> NotAStore
 //!              none because the list of files is gone                                -> Incomplete
 //! RocksDB      opened, missing families created                                      -> Damaged, DiskFull, ...
 //! layout       version recorded where the store is new, compared where it is not     -> Layout
@@ -175,25 +175,32 @@ fn check_absence(path: &Path) -> Result<(), StoreError> {
 
 /// Looks at a database's families before anything is written to it.
 ///
-/// A part of ours is what an interrupted creation leaves. Others beside ours are a newer layout's.
+/// A part of ours is what an interrupted creation leaves, or an older layout's. Others beside ours are a newer layout's.
 fn check_families(path: &Path) -> Result<(), StoreError> {
     let failed = |error| StoreError::from_rocksdb(path, error);
     let options = Options::default();
     let families = RocksDb::list_cf(&options, path).map_err(failed)?;
     let ours = |name: &String| name == DEFAULT_FAMILY || Column::ALL.iter().any(|column| column.name() == name);
-    if families.iter().all(ours) {
+    let is_part = families.iter().all(ours);
+    // RocksDB's own family comes on top of ours.
+    if is_part && families.len() > Column::ALL.len() {
         return Ok(());
     }
     let foreign = || StoreError::NotAStore { path: path.to_owned() };
+    if is_part && !families.iter().any(|name| name == Column::Head.name()) {
+        return Ok(());
+    }
     if !families.iter().any(|name| name == Column::Head.name()) {
         return Err(foreign());
     }
     let other =
         RocksDb::open_cf_for_read_only(&options, path, [DEFAULT_FAMILY, Column::Head.name()], false).map_err(failed)?;
     let head = other.cf_handle(Column::Head.name()).expect("the family was opened above");
-    let found = other.get_cf(head, LAYOUT_KEY).map_err(failed)?.ok_or_else(foreign)?;
-    supported(path, decode_layout_version(&found).map_err(|_| foreign())?)?;
-    Err(foreign())
+    let found = other.get_cf(head, LAYOUT_KEY).map_err(failed)?;
+    if let Some(found) = &found {
+        supported(path, decode_layout_version(found).map_err(|_| foreign())?)?;
+    }
+    if is_part { Ok(()) } else { Err(foreign()) }
 }
 
 fn supported(path: &Path, found: u32) -> Result<(), StoreError> {

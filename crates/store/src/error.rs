@@ -6,13 +6,13 @@ use std::{
 };
 
 use alloy_primitives::{Address, B256, Bytes};
-use ropewalk_state::StateError;
+use ropewalk_state::{StateError, trie::Nibbles};
 
 use crate::layout::{DecodeError, Head};
 
 /// A store could not be opened, read or written.
 ///
-/// None of these says anything about whether a block is valid.
+/// None of these says anything about whether a block is valid, except [`WrongStateRoot`](Self::WrongStateRoot).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -104,6 +104,36 @@ pub enum StoreError {
         /// The block's number.
         number: u64,
     },
+    /// A state has another root than the header of its block claims. The store is as it was.
+    #[error("the state of block {number} has root {found}, its header claims {expected}")]
+    WrongStateRoot {
+        /// The block's number.
+        number: u64,
+        /// The root that the block's header claims.
+        expected: B256,
+        /// The root that its changes, or the entries of a base state, lead to.
+        found: B256,
+    },
+    /// The state root could not be computed. The store is as it was.
+    #[error("the state root of block {number} cannot be computed")]
+    Trie {
+        /// The block's number.
+        number: u64,
+        /// The node that is missing or malformed, or the store's own failure.
+        source: StateError,
+    },
+    /// Another trie node is stored than its parent refers to: the store is damaged, or another state's node was asked for.
+    #[error("the trie node at path {path:?} has hash {found}, {expected} is wanted{}", of_account(.account))]
+    WrongNode {
+        /// Hash of the account's address for a storage trie, `None` for the account trie.
+        account: Option<B256>,
+        /// Path from that trie's root.
+        path: Box<Nibbles>,
+        /// The hash that the node is referred to by.
+        expected: B256,
+        /// The hash of the node that is stored.
+        found: B256,
+    },
     /// A base state can only be loaded into an empty store. The store is as it was.
     #[error("a base state cannot be loaded: the store is not empty, its head is {}", name(Some(.head)))]
     NotEmpty {
@@ -188,6 +218,10 @@ fn name(head: Option<&Head>) -> String {
         Some(head) => format!("block {} ({})", head.number, head.hash),
         None => "no block yet".to_owned(),
     }
+}
+
+fn of_account(account: &Option<B256>) -> String {
+    account.map_or_else(String::new, |hash| format!(", in the storage of account hash {hash}"))
 }
 
 /// The operating system's words in RocksDB's messages, and what they mean.

@@ -1,97 +1,102 @@
-//! The whole flat state in the order of its keys, which is the order of the state's tries.
+//! The tries that the flat state makes: every account and slot, in the order of their hashes.
+//!
+//! Keys of the flat state are the keys of the tries, and RocksDB hands them out in order, so the tries come out of one
+//! pass over the state, in the memory of one path.
 
-use alloy_primitives::{B256, U256};
-use ropewalk_state::Account;
+use std::cell::RefCell;
+
+use alloy_primitives::B256;
+use rocksdb::{DBRawIteratorWithThreadMode, ReadOptions};
+use ropewalk_state::trie::{Nibbles, TrieAccount, TrieBuilder};
 
 use crate::{
-    StoreError, StoreReader,
-    database::malformed,
-    layout::{
-        Column, DecodeError, STORAGE_KEY_LENGTH, STORAGE_PREFIX_LENGTH, decode_account, decode_slot, storage_prefix,
-    },
+    StoreError,
+    database::{RocksDb, malformed},
+    layout::{self, Column, STORAGE_PREFIX_LENGTH, storage_prefix},
+    nodes::Trie,
+    reader::View,
     tuning,
 };
 
-/// One piece of a state, under the hashes that it is stored by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FlatEntry {
-    /// An account; its slots follow.
-    Account {
-        /// Hash of its address.
-        key: B256,
-        /// What it holds.
-        account: Account,
-    },
-    /// A slot, which is not zero, of the account before it.
-    Slot {
-        /// Hash of the slot.
-        key: B256,
-        /// Its value.
-        value: U256,
-    },
+/// What is to be told on the way through a state.
+pub(crate) trait Visitor {
+    /// The flat state makes this node.
+    fn node(&mut self, trie: &Trie, path: &Nibbles, rlp: &[u8]) -> Result<(), StoreError>;
+
+    /// An account with `slots` slots that are not zero was passed; its storage trie is complete.
+    fn account(&mut self, account: &B256, code_hash: &B256, storage: &Trie, slots: u64) -> Result<(), StoreError>;
 }
 
-/// How many entries of the kinds that are not part of a state a store holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Codes, whether or not an account still refers to them.
-    pub codes: u64,
-    /// Blocks that are remembered.
-    pub blocks: u64,
+/// The state root of the flat state.
+pub(crate) fn state_root(view: &View<'_>, visitor: &mut impl Visitor) -> Result<B256, StoreError> {
+    let visitor = RefCell::new(visitor);
+    let mut accounts =
+        TrieBuilder::new(|path: &Nibbles, rlp: &[u8]| visitor.borrow_mut().node(&Trie::Accounts, path, rlp));
+    let mut rows = Rows::new(view, Column::Accounts, &[], ReadOptions::default());
+    while let Some((key, value)) = rows.next()? {
+        let account = layout::decode_hash(key).map_err(|source| malformed(Column::Accounts, key, source))?;
+        let held = layout::decode_account(value).map_err(|source| malformed(Column::Accounts, key, source))?;
+        let prefix = storage_prefix(&account, view.incarnation(&account)?);
+        let storage = Trie::Storage(prefix);
+        let (storage_root, slots) =
+            storage_root(view, &prefix, |path, rlp| visitor.borrow_mut().node(&storage, path, rlp))?;
+        visitor.borrow_mut().account(&account, &held.code_hash, &storage, slots)?;
+        let leaf = TrieAccount::new(held.nonce, held.balance, storage_root, held.code_hash);
+        accounts.add(&account, alloy_rlp::encode(leaf))?;
+    }
+    accounts.finish()
 }
 
-impl StoreReader {
-    /// Hands every account and every slot to `visit`, accounts ascending by the hash of their address, each followed by
-    /// its slots ascending by their hash. Memory does not grow with the state. `visit` may end it with an error.
-    ///
-    /// # Errors
-    /// When the store cannot be read, a key or a value is malformed, or `visit` says so.
-    pub fn for_each_entry<E: From<StoreError>>(
-        &self,
-        mut visit: impl FnMut(FlatEntry) -> Result<(), E>,
-    ) -> Result<(), E> {
-        self.view().scan(Column::Accounts, &[], self.view().scan_options(tuning::whole_read()), |bytes, value| {
-            let key = B256::try_from(bytes).map_err(|_| malformed_key(Column::Accounts, bytes, 32))?;
-            let account = decode_account(value).map_err(|source| malformed(Column::Accounts, bytes, source))?;
-            visit(FlatEntry::Account { key, account })?;
-            self.slots_of(&key, &mut visit)
-        })
+/// The root of the storage whose keys begin with `prefix`, and how many slots it has.
+fn storage_root(
+    view: &View<'_>,
+    prefix: &[u8; STORAGE_PREFIX_LENGTH],
+    sink: impl FnMut(&Nibbles, &[u8]) -> Result<(), StoreError>,
+) -> Result<(B256, u64), StoreError> {
+    let mut builder = TrieBuilder::new(sink);
+    let mut slots = 0;
+    let mut rows = Rows::new(view, Column::Storage, prefix, tuning::prefix_read());
+    while let Some((key, value)) = rows.next()? {
+        let malformed = |source| malformed(Column::Storage, key, source);
+        let slot = layout::decode_hash(&key[prefix.len()..]).map_err(malformed)?;
+        let value = layout::decode_slot(value).map_err(malformed)?;
+        builder.add(&slot, alloy_rlp::encode(value))?;
+        slots += 1;
     }
-
-    /// Counts what is not part of the state.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn counts(&self) -> Result<Counts, StoreError> {
-        let count = |column| -> Result<u64, StoreError> {
-            let mut entries = 0;
-            let read = self.view().scan_options(tuning::whole_read());
-            self.view().scan(column, &[], read, |_, _| {
-                entries += 1;
-                Ok::<(), StoreError>(())
-            })?;
-            Ok(entries)
-        };
-        Ok(Counts { codes: count(Column::Code)?, blocks: count(Column::Blocks)? })
-    }
-
-    fn slots_of<E: From<StoreError>>(
-        &self,
-        account: &B256,
-        visit: &mut impl FnMut(FlatEntry) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let prefix = storage_prefix(account, self.view().incarnation(account)?);
-        let read = self.view().scan_options(tuning::prefix_read());
-        self.view().scan(Column::Storage, &prefix, read, |bytes, value| {
-            if bytes.len() != STORAGE_KEY_LENGTH {
-                return Err(malformed_key(Column::Storage, bytes, STORAGE_KEY_LENGTH).into());
-            }
-            let value = decode_slot(value).map_err(|source| malformed(Column::Storage, bytes, source))?;
-            visit(FlatEntry::Slot { key: B256::from_slice(&bytes[STORAGE_PREFIX_LENGTH..]), value })
-        })
-    }
+    Ok((builder.finish()?, slots))
 }
 
-fn malformed_key(column: Column, key: &[u8], expected: usize) -> StoreError {
-    malformed(column, key, DecodeError::Length { found: key.len(), least: expected, most: expected })
+/// A key and its value.
+pub(crate) type Row<'r> = (&'r [u8], &'r [u8]);
+
+/// The keys of a family that begin with a prefix, ascending, with their values.
+pub(crate) struct Rows<'v> {
+    view: &'v View<'v>,
+    rows: DBRawIteratorWithThreadMode<'v, RocksDb>,
+    prefix: Vec<u8>,
+    is_at_start: bool,
+}
+
+impl<'v> Rows<'v> {
+    /// `read` is one for prefixes where the family has any and `prefix` is as long as they are.
+    pub(crate) fn new(view: &'v View<'_>, column: Column, prefix: &[u8], read: ReadOptions) -> Self {
+        let mut rows = view.rows(column, read);
+        rows.seek(prefix);
+        Self { view, rows, prefix: prefix.to_vec(), is_at_start: true }
+    }
+
+    /// The next key and its value.
+    pub(crate) fn next(&mut self) -> Result<Option<Row<'_>>, StoreError> {
+        if !std::mem::take(&mut self.is_at_start) && self.rows.valid() {
+            self.rows.next();
+        }
+        self.rows.status().map_err(|error| self.view.failed(error))?;
+        Ok(self.rows.item().filter(|(key, _)| key.starts_with(&self.prefix)))
+    }
+
+    /// Goes on with the first key from `key` on.
+    pub(crate) fn skip_to(&mut self, key: &[u8]) {
+        self.rows.seek(key);
+        self.is_at_start = true;
+    }
 }

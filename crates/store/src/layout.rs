@@ -9,6 +9,8 @@
 //! accounts       #address 32                             header 1 | nonce 0..8 | [code hash 32] | balance 0..32
 //! incarnations   #address 32                             storage incarnation 8, above zero
 //! storage        #address 32 | incarnation 8 | #slot 32  value 1..32
+//! account_nodes  path 0..64                              RLP of the account trie's node at that path
+//! storage_nodes  #address 32 | incarnation 8 | path      the same of a storage trie
 //! code           code hash 32                            the code
 //! blocks         number 8                                header 1 | hash 32 | [parent hash 32] | [state root 32]
 //! block_hashes   number 8                                hash 32
@@ -20,6 +22,10 @@
 //! header of a block:     bit 0 there is a parent hash, bit 1 there is a state root, others zero
 //! ```
 //!
+//! A path takes one byte for each nibble, so that keys sort as a walk from the root does: a node, what is below it, then
+//! its next sibling. Nodes shorter than 32 bytes stand inside their parents and have no key, except for the root. A
+//! store that holds only a part of a state, whose head has no state root, has no nodes at all.
+//!
 //! Nonce, balance and slot values carry no leading zeros, a missing code hash means no code, and zero slots are not
 //! stored: each state has one form in bytes, and the decoders refuse any other.
 //!
@@ -27,7 +33,8 @@
 //!
 //! An account may lose all its storage at once, and there may be millions of slots. So slots are stored under the
 //! account's *storage incarnation* (unrelated to the incarnations of a transaction): a number that starts at zero and
-//! steps up when storage is cleared. Slots of lower incarnations stay on disk and no read reaches them. Clearing costs
+//! steps up when storage is cleared. Slots of lower incarnations, and the nodes of their tries, stay on disk and no read
+//! reaches them. Clearing costs
 //! one small write whatever the size, and undoing it means putting the former number back.
 //!
 //! The number has a column family of its own, not a field in the account, because it must outlive the account: if a
@@ -43,10 +50,10 @@
 //!   if and only if no key starts with `#address | incarnation`: one prefix seek.
 
 use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256, keccak256};
-use ropewalk_state::Account;
+use ropewalk_state::{Account, trie::Nibbles};
 
 /// Version of the layout on this page. It changes when old bytes would be read wrongly.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// How many of the latest block hashes are kept: as many as the BLOCKHASH opcode reaches back.
 pub const BLOCK_HASHES_KEPT: u64 = 256;
@@ -54,8 +61,11 @@ pub const BLOCK_HASHES_KEPT: u64 = 256;
 /// Length of the part of a storage key that all slots of one account share, in bytes.
 pub(crate) const STORAGE_PREFIX_LENGTH: usize = 40;
 
-/// Length of a storage key, in bytes; no key of the store is longer.
+/// Length of a storage key, in bytes.
 pub(crate) const STORAGE_KEY_LENGTH: usize = STORAGE_PREFIX_LENGTH + 32;
+
+/// Greatest length of any key of the store, in bytes: that of a storage trie's deepest node.
+pub(crate) const LONGEST_KEY: usize = STORAGE_PREFIX_LENGTH + 64;
 
 /// Key of the head marker, in [`Column::Head`].
 pub(crate) const HEAD_KEY: &[u8] = b"head";
@@ -77,6 +87,8 @@ pub(crate) enum Column {
     Accounts,
     Incarnations,
     Storage,
+    AccountNodes,
+    StorageNodes,
     Code,
     Blocks,
     BlockHashes,
@@ -85,8 +97,17 @@ pub(crate) enum Column {
 
 impl Column {
     /// All of them, in the order of their discriminants.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Accounts, Self::Incarnations, Self::Storage, Self::Code, Self::Blocks, Self::BlockHashes, Self::Head];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Accounts,
+        Self::Incarnations,
+        Self::Storage,
+        Self::AccountNodes,
+        Self::StorageNodes,
+        Self::Code,
+        Self::Blocks,
+        Self::BlockHashes,
+        Self::Head,
+    ];
 
     /// The name that RocksDB knows it by.
     pub(crate) const fn name(self) -> &'static str {
@@ -94,6 +115,8 @@ impl Column {
             Self::Accounts => "accounts",
             Self::Incarnations => "incarnations",
             Self::Storage => "storage",
+            Self::AccountNodes => "account_nodes",
+            Self::StorageNodes => "storage_nodes",
             Self::Code => "code",
             Self::Blocks => "blocks",
             Self::BlockHashes => "block_hashes",
@@ -109,8 +132,8 @@ pub struct Head {
     pub number: u64,
     /// The block's hash.
     pub hash: B256,
-    /// State root that the block's header claims. `None` where a loaded base state is only a part of the block's state,
-    /// as in a recorded prestate; every committed block has one.
+    /// Root of the state that the store holds, which is the one that the block's header claims. `None` where a loaded
+    /// base state was only a part of its block's state, as in a recorded prestate, and after the blocks on top of it.
     pub state_root: Option<B256>,
 }
 
@@ -121,7 +144,7 @@ pub struct BlockMeta {
     pub hash: B256,
     /// Hash of its parent; `None` for the block at which a loaded base state begins.
     pub parent_hash: Option<B256>,
-    /// State root that its header claims; `None` as in [`Head::state_root`].
+    /// State root that its header claims; `None` for a block at which a part of a state begins.
     pub state_root: Option<B256>,
 }
 
@@ -187,12 +210,42 @@ pub(crate) fn storage_prefix(account: &B256, incarnation: StorageIncarnation) ->
     prefix
 }
 
+/// The least key that is greater than every key with this prefix; `None` where there is no greater key.
+pub(crate) fn after_prefix(prefix: &[u8; STORAGE_PREFIX_LENGTH]) -> Option<[u8; STORAGE_PREFIX_LENGTH]> {
+    let mut next = *prefix;
+    for byte in next.iter_mut().rev() {
+        *byte = byte.wrapping_add(1);
+        if *byte != 0 {
+            return Some(next);
+        }
+    }
+    None
+}
+
 /// Key of a slot.
 pub(crate) fn storage_key(prefix: &[u8; STORAGE_PREFIX_LENGTH], slot: &U256) -> [u8; STORAGE_KEY_LENGTH] {
     let mut key = [0; STORAGE_KEY_LENGTH];
     key[..STORAGE_PREFIX_LENGTH].copy_from_slice(prefix);
     key[STORAGE_PREFIX_LENGTH..].copy_from_slice(keccak256(slot.to_be_bytes::<32>()).as_slice());
     key
+}
+
+/// Key of a node of the account trie, and the end of the key of a node of a storage trie.
+pub(crate) fn node_path(path: &Nibbles) -> Vec<u8> {
+    path.to_vec()
+}
+
+/// Key of a node of a storage trie.
+pub(crate) fn storage_node_key(prefix: &[u8; STORAGE_PREFIX_LENGTH], path: &Nibbles) -> Vec<u8> {
+    [&prefix[..], &node_path(path)].concat()
+}
+
+/// The account and the incarnation that a key of the storage families begins with.
+pub(crate) fn split_storage_prefix(key: &[u8]) -> Result<(B256, StorageIncarnation), DecodeError> {
+    let too_short = DecodeError::Length { found: key.len(), least: STORAGE_PREFIX_LENGTH, most: LONGEST_KEY };
+    let (account, rest) = key.split_first_chunk::<32>().ok_or(too_short)?;
+    let (incarnation, _) = rest.split_first_chunk::<8>().ok_or(too_short)?;
+    Ok((B256::new(*account), StorageIncarnation(u64::from_be_bytes(*incarnation))))
 }
 
 /// Key of a block.

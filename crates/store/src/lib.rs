@@ -6,6 +6,9 @@
 //! however many are committed meanwhile, and may be cloned to as many threads as one likes. It implements
 //! [`StateReader`](ropewalk_state::StateReader), the store [`StateWriter`](ropewalk_state::StateWriter).
 //!
+//! Where the store holds a whole state it is authenticated: trie nodes are kept by path, each block's state root is
+//! computed from what changed, and a block whose header claims another is refused.
+//!
 //! No execution and no EIP rule lives here. What the bytes mean is said in one place, the documentation of
 //! [`layout`]; the files follow the way of a block:
 //!
@@ -14,17 +17,20 @@
 //! | `layout` | column families, keys, values: every byte that reaches RocksDB, and its decoding |
 //! | `tuning` | every RocksDB knob, and what it costs |
 //! | `database` | opening: the lock, whose directory this is, which layout; RocksDB's errors made typed |
-//! | `commit` | a block's changes as one batch |
+//! | `commit` | a block's changes as one batch, with the state root they lead to |
+//! | `nodes` | trie nodes by path: reading them, and writing what a block changes |
+//! | `flat` | the tries that the flat state makes, in one pass |
+//! | `verify` | the whole store held against itself |
 //! | `base` | a whole state as one load, guarded by a marker; and its removal |
 //! | `reader` | snapshots |
-//! | `flat` | a whole state, entry by entry |
+//! | `counts` | how much there is |
 //! | `store` | the head, and who may follow it |
 //!
 //! # Example
 //!
 //! ```
 //! use alloy_primitives::{Address, B256, U256};
-//! use ropewalk_state::{Account, AccountChange, BlockCommit, Changes, StateReader};
+//! use ropewalk_state::{Account, AccountChange, BlockCommit, Changes, StateReader, trie::StateTrie};
 //! use ropewalk_store::{Store, StoreOptions};
 //!
 //! let directory = tempfile::tempdir()?;
@@ -47,11 +53,12 @@
 //!     number: 0,
 //!     hash: B256::repeat_byte(2),
 //!     parent_hash: B256::ZERO,
-//!     state_root: B256::repeat_byte(3),
+//!     state_root: StateTrie::empty().apply(&changes)?,
 //!     changes: &changes,
 //! };
 //! store.commit_block(&genesis)?;
 //! assert_eq!(store.reader().account(&address)?, Some(account));
+//! assert!(store.verify(&mut |_| {})?.is_sound());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -59,17 +66,21 @@ pub mod layout;
 
 mod base;
 mod commit;
+mod counts;
 mod database;
 mod error;
 mod flat;
+mod nodes;
 mod reader;
 mod store;
 mod tuning;
+mod verify;
 
 pub use base::BaseEntry;
+pub use counts::Counts;
 pub use error::StoreError;
-pub use flat::{Counts, FlatEntry};
 pub use layout::{BlockMeta, Head};
 pub use reader::StoreReader;
 pub use store::Store;
 pub use tuning::{Durability, StoreOptions};
+pub use verify::{FINDINGS_KEPT, Finding, Verified, VerifyStep};

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use alloy_primitives::{Address, B256, Bytes, U256};
-use rocksdb::{ColumnFamily, DBPinnableSlice, ReadOptions, SnapshotWithThreadMode};
+use rocksdb::{ColumnFamily, DBPinnableSlice, DBRawIteratorWithThreadMode, ReadOptions, SnapshotWithThreadMode};
 use ropewalk_state::{Account, StateError, StateReader};
 use self_cell::self_cell;
 
@@ -72,7 +72,7 @@ impl StoreReader {
 }
 
 impl<'db> View<'db> {
-    fn new(database: &'db Database) -> Self {
+    pub(crate) fn new(database: &'db Database) -> Self {
         let snapshot = database.rocksdb().snapshot();
         let mut read = ReadOptions::default();
         read.set_snapshot(&snapshot);
@@ -84,7 +84,7 @@ impl<'db> View<'db> {
     }
 
     /// Reads and decodes one value.
-    fn get<T>(
+    pub(crate) fn get<T>(
         &self,
         column: Column,
         key: &[u8],
@@ -95,8 +95,31 @@ impl<'db> View<'db> {
         value.map(|bytes| decode(&bytes).map_err(|source| malformed(column, key, source))).transpose()
     }
 
+    /// Whether there is such a key.
+    pub(crate) fn holds(&self, column: Column, key: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.get(column, key, |_| Ok(()))?.is_some())
+    }
+
+    /// Whether a key begins with `prefix`. The family must have prefixes of that length.
+    pub(crate) fn has_prefix(&self, column: Column, prefix: &[u8]) -> Result<bool, StoreError> {
+        let mut read = tuning::prefix_read();
+        read.set_snapshot(&self.snapshot);
+        self.database.has_prefix(column, prefix, read)
+    }
+
+    /// The rows of a family, read as `read` says.
+    pub(crate) fn rows(&self, column: Column, mut read: ReadOptions) -> DBRawIteratorWithThreadMode<'_, RocksDb> {
+        read.set_snapshot(&self.snapshot);
+        self.database.rocksdb().raw_iterator_cf_opt(self.family(column), read)
+    }
+
+    /// Gives an error of RocksDB its type.
+    pub(crate) fn failed(&self, error: rocksdb::Error) -> StoreError {
+        self.database.failed(error)
+    }
+
     /// Reads many values of one family at once, in the order of `keys`.
-    fn get_many<K: AsRef<[u8]>>(
+    pub(crate) fn get_many<K: AsRef<[u8]>>(
         &self,
         column: Column,
         keys: &[K],
@@ -104,30 +127,6 @@ impl<'db> View<'db> {
         let rocksdb = self.database.rocksdb();
         let values = rocksdb.batched_multi_get_cf_opt(self.family(column), keys, false, &self.read);
         values.into_iter().map(|value| value.map_err(|error| self.database.failed(error))).collect()
-    }
-
-    /// The snapshot, read in the way that `read` says.
-    pub(crate) fn scan_options(&self, mut read: ReadOptions) -> ReadOptions {
-        read.set_snapshot(&self.snapshot);
-        read
-    }
-
-    /// Hands every key that begins with `prefix` to `visit`, in order, with its value.
-    pub(crate) fn scan<E: From<StoreError>>(
-        &self,
-        column: Column,
-        prefix: &[u8],
-        read: ReadOptions,
-        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut keys = self.database.rocksdb().raw_iterator_cf_opt(self.family(column), read);
-        keys.seek(prefix);
-        while let Some((key, value)) = keys.item().filter(|(key, _)| key.starts_with(prefix)) {
-            visit(key, value)?;
-            keys.next();
-        }
-        keys.status().map_err(|error| self.database.failed(error))?;
-        Ok(())
     }
 
     pub(crate) fn incarnation(&self, account: &B256) -> Result<StorageIncarnation, StoreError> {
@@ -144,9 +143,7 @@ impl<'db> View<'db> {
     fn storage_is_empty(&self, address: &Address) -> Result<bool, StoreError> {
         let account = account_key(address);
         let prefix = storage_prefix(&account, self.incarnation(&account)?);
-        let mut read = tuning::prefix_read();
-        read.set_snapshot(&self.snapshot);
-        Ok(!self.database.has_prefix(Column::Storage, &prefix, read)?)
+        Ok(!self.has_prefix(Column::Storage, &prefix)?)
     }
 
     fn accounts(&self, addresses: &[Address]) -> Result<Vec<Option<Account>>, StoreError> {

@@ -5,10 +5,12 @@ use std::{fmt, path::Path, sync::Arc};
 use ropewalk_state::{BlockCommit, StateError, StateWriter};
 
 use crate::{
-    BaseEntry, Durability, StoreError, StoreOptions, StoreReader, base, commit,
+    BaseEntry, Durability, StoreError, StoreOptions, StoreReader, Verified, VerifyStep, base, commit,
     database::{Database, malformed},
     layout::{BlockMeta, Column, HEAD_KEY, Head, LOADING_KEY, block_key},
+    reader::View,
     tuning,
+    verify::verify,
 };
 
 /// A state in RocksDB, always exactly that of one block: its head.
@@ -55,11 +57,14 @@ impl Store {
 
     /// Makes `block` the head and its changes part of the state, in one atomic batch.
     ///
-    /// The block must extend the head: next number, and the head as its parent. Into an empty store goes block 0.
+    /// The block must extend the head: next number, and the head as its parent. Into an empty store goes block 0, with a
+    /// whole state as its changes. Where the store holds a whole state, its root is computed and compared with the
+    /// block's; on top of a part of a state it is taken over unseen. Tries are changed on the rayon pool this is called
+    /// from.
     ///
     /// # Errors
-    /// When the block does not extend the head, its changes leave storage with an account that is gone, or the store
-    /// cannot be read or written. The store is as it was, with one exception: if the disk fails while the block is
+    /// When the block does not extend the head, its changes lead to another state root than its own or leave storage
+    /// with an account that is gone, or the store cannot be read or written. The store is as it was, with one exception: if the disk fails while the block is
     /// being synced, only reopening tells whether the block is there, whole, or not.
     pub fn commit_block(&mut self, block: &BlockCommit<'_>) -> Result<(), StoreError> {
         self.refuse_unfinished()?;
@@ -71,7 +76,7 @@ impl Store {
             let (number, parent_hash) = (block.number, block.parent_hash);
             return Err(StoreError::NotExtending { head: self.head.map(Box::new), number, parent_hash });
         }
-        let (batch, head) = commit::block_batch(&self.database, block)?;
+        let (batch, head) = commit::block_batch(&self.database, self.head.as_ref(), block)?;
         self.database.write(batch, &tuning::block_write(self.durability))?;
         self.head = Some(head);
         Ok(())
@@ -81,13 +86,14 @@ impl Store {
     ///
     /// This is how a chain begins elsewhere than at its genesis: from a snapshot of a state, or from a recorded
     /// prestate. To replay blocks that are unrelated to each other, [`clear`](Self::clear) the store in between, or
-    /// give each a store of its own. A slot or account without an entry counts as absent, even if `entries` are only a
-    /// part of the base block's state; then `base.state_root` should be `None`.
+    /// give each a store of its own. A slot or account without an entry counts as absent. Entries that are only a part of
+    /// the base block's state go with a `base.state_root` of `None`; a root says that they are all of it, and is
+    /// compared with theirs.
     ///
     /// The load is durable when this returns, whatever the durability of blocks.
     ///
     /// # Errors
-    /// When the store has a head, an entry contradicts `base`, or the store cannot be written. After a failure on the
+    /// When the store has a head, what the entries say contradicts `base`, or the store cannot be written. After a failure on the
     /// way the store is emptied again. If that fails too, or the process ends before, the store refuses to work and to
     /// open until its directory is removed.
     pub fn load_base(&mut self, base: &Head, entries: impl IntoIterator<Item = BaseEntry>) -> Result<(), StoreError> {
@@ -125,6 +131,19 @@ impl Store {
         self.database.sync()
     }
 
+    /// Holds the store against itself: the root of the flat state against the head's, the trie nodes against those that
+    /// the flat state makes, codes against the accounts that refer to them.
+    ///
+    /// It reads the whole state once, in memory that does not grow with it, and tells `progress` now and then how far it
+    /// has come. What is wrong is told as [findings](Verified::findings), and nothing is changed.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or holds a value that is malformed.
+    pub fn verify(&self, progress: &mut dyn FnMut(VerifyStep)) -> Result<Verified, StoreError> {
+        self.refuse_unfinished()?;
+        verify(&View::new(&self.database), self.head, progress)
+    }
+
     fn refuse_unfinished(&self) -> Result<(), StoreError> {
         match self.loading {
             Some(base) => Err(StoreError::UnfinishedLoad { path: self.database.path().to_owned(), base }),
@@ -137,7 +156,12 @@ impl Store {
         let Some(head) = self.head else { return Ok(()) };
         let meta = read(&self.database, Column::Blocks, &block_key(head.number), BlockMeta::decode)?;
         match meta {
-            Some(meta) if meta.hash == head.hash && meta.state_root == head.state_root => Ok(()),
+            // On top of a part of a state the block has a root, and the state it was committed to has none.
+            Some(meta)
+                if meta.hash == head.hash && (head.state_root.is_none() || meta.state_root == head.state_root) =>
+            {
+                Ok(())
+            }
             _ => Err(StoreError::UnconfirmedHead { path: self.database.path().to_owned(), head }),
         }
     }

@@ -97,6 +97,15 @@ fn column_options(column: Column, cache: &Cache) -> Options {
             family.set_memtable_whole_key_filtering(true);
             family.set_memtable_prefix_bloom_ratio(0.02);
         }
+        Column::AccountNodes | Column::StorageNodes => {
+            // A node is asked for only where its parent says that there is one: filters lead past the upper levels, and
+            // at the last one they would never say no.
+            table.set_ribbon_filter(10.0);
+            family.set_optimize_filters_for_hits(true);
+            table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+            table.set_block_size(4 << 10);
+            family.set_compression_type(DBCompressionType::None);
+        }
         Column::Code => {
             table.set_block_size(16 << 10);
             family.set_compression_type(DBCompressionType::Lz4);
@@ -105,8 +114,8 @@ fn column_options(column: Column, cache: &Cache) -> Options {
             family.set_compression_type(DBCompressionType::Lz4);
         }
     }
-    if column == Column::Storage {
-        // Lets the filters answer whether an account has any slot at all.
+    if matches!(column, Column::Storage | Column::StorageNodes) {
+        // Lets a scan end with its account, and the filters of slots answer whether an account has any at all.
         family.set_prefix_extractor(SliceTransform::create_fixed_prefix(STORAGE_PREFIX_LENGTH));
     }
     family.set_block_based_table_factory(&table);
@@ -134,15 +143,15 @@ pub(crate) fn mark_write() -> WriteOptions {
 
 /// How keys with one prefix are looked through, for a column family with prefixes.
 ///
-/// A scan over several prefixes needs `total_order_seek`, or the filters hide keys from it.
+/// A [`scan`] over several prefixes is another matter: the filters would hide keys from it.
 pub(crate) fn prefix_read() -> ReadOptions {
     let mut read = ReadOptions::default();
     read.set_prefix_same_as_start(true);
     read
 }
 
-/// How a whole column family is looked through, once: what it reads is not worth a place in the cache.
-pub(crate) fn whole_read() -> ReadOptions {
+/// How all keys of a column family are looked through, in order, once: what is read need not displace what is cached.
+pub(crate) fn scan() -> ReadOptions {
     let mut read = ReadOptions::default();
     read.set_total_order_seek(true);
     read.fill_cache(false);

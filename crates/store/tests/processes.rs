@@ -12,7 +12,7 @@ use std::{
 };
 
 use alloy_primitives::B256;
-use ropewalk_state::{BlockCommit, Changes};
+use ropewalk_state::{BlockCommit, Changes, trie::EMPTY_ROOT_HASH};
 use ropewalk_store::{Store, StoreError, StoreOptions};
 
 const HOLD: &str = "--hold";
@@ -42,7 +42,7 @@ fn hold(path: &Path) {
 }
 
 fn genesis(changes: &Changes) -> BlockCommit<'_> {
-    BlockCommit { number: 0, hash: B256::repeat_byte(1), parent_hash: B256::ZERO, state_root: B256::ZERO, changes }
+    BlockCommit { number: 0, hash: B256::repeat_byte(1), parent_hash: B256::ZERO, state_root: EMPTY_ROOT_HASH, changes }
 }
 
 fn a_store_open_in_another_process_is_locked_until_that_process_dies() {

@@ -17,7 +17,7 @@ use revm::{
 use ropewalk_engine::{CommitHook, Decision, Effects, TxIndex};
 use ropewalk_evm::{Accesses, EvmProgram, ExecutionFailure, Transaction, TransactionInspector, TxOutput};
 
-use super::journal::Journal;
+use super::transcript::Transcript;
 use crate::{
     BlockError, BrokenInvariant, ChainSpec, InvalidBlock, InvalidTransactions, Position, RecoveredBlock,
     SkippedTransaction, TransactionFault, eip4844,
@@ -89,7 +89,7 @@ pub(super) struct Receipts<'a> {
     pub(super) skipped: Vec<SkippedTransaction>,
     pub(super) inspectors: Vec<Box<dyn TransactionInspector>>,
     /// Takes down what each kept transaction does, where that is asked for.
-    pub(super) journal: Option<Journal<'a>>,
+    pub(super) transcript: Option<Transcript<'a>>,
     /// Why the run was stopped.
     failure: Option<BlockError>,
 }
@@ -100,7 +100,7 @@ impl<'a> Receipts<'a> {
         block: &'a RecoveredBlock,
         gas: BlockGas,
         invalid: InvalidTransactions,
-        journal: Option<Journal<'a>>,
+        transcript: Option<Transcript<'a>>,
     ) -> Self {
         Self {
             block,
@@ -110,7 +110,7 @@ impl<'a> Receipts<'a> {
             receipts: Vec::with_capacity(block.transactions.len()),
             skipped: Vec::new(),
             inspectors: Vec::new(),
-            journal,
+            transcript,
             failure: None,
         }
     }
@@ -150,11 +150,11 @@ impl<'a> Receipts<'a> {
         effects: &Effects<'_, EvmProgram>,
         accesses: Option<Box<Accesses>>,
     ) -> Result<(), BlockError> {
-        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let Some(transcript) = &mut self.transcript else { return Ok(()) };
         let position = Position::Transaction(index.at());
-        let added = journal.recorder.add(effects, accesses.map(|accesses| *accesses));
+        let added = transcript.recorder.add(effects, accesses.map(|accesses| *accesses));
         added.map_err(|source| BlockError::State { position, source })?;
-        journal.end_position()
+        transcript.end_position()
     }
 
     fn keep(&mut self, index: TxIndex, result: ExecutionResult, bloom: Bloom) {

@@ -7,7 +7,6 @@ use std::{io, path::Path};
 
 use alloy_primitives::B256;
 use ropewalk_block::CancelToken;
-use ropewalk_state::StateError;
 use ropewalk_store::{Head, Store, StoreError, StoreOptions};
 use serde::Serialize;
 
@@ -27,9 +26,6 @@ enum DbError {
     /// It cannot be opened or read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A value cannot be read.
-    #[error("cannot read the database")]
-    State(#[from] StateError),
     /// The user wants the run to end.
     #[error("interrupted")]
     Interrupted,
@@ -58,7 +54,7 @@ impl From<Head> for HeadLine {
 /// When standard output is closed or full.
 pub(crate) fn db(arguments: &DbArguments, interrupt: &CancelToken) -> io::Result<Status> {
     let done = match &arguments.command {
-        DbCommand::Stat(place) => open(&place.db).and_then(|store| stat::stat(&store, place, interrupt)),
+        DbCommand::Stat(place) => open(&place.db).and_then(|store| stat::stat(&store, place)),
         DbCommand::Verify(place) => open(&place.db).and_then(|store| verify::verify(&store, place, interrupt)),
     };
     match done {

@@ -2,8 +2,7 @@
 
 use std::{fs, path::Path};
 
-use ropewalk_block::CancelToken;
-use ropewalk_store::{Counts, FlatEntry, Store};
+use ropewalk_store::{Counts, Store};
 use serde::Serialize;
 
 use super::{DbError, HeadLine};
@@ -26,17 +25,8 @@ struct StatLine {
 }
 
 /// Counts everything and says so.
-pub(super) fn stat(store: &Store, place: &DbPlace, interrupt: &CancelToken) -> Result<Status, DbError> {
-    let reader = store.reader();
-    let (mut accounts, mut slots) = (0, 0);
-    reader.for_each_entry(|entry| {
-        match entry {
-            FlatEntry::Account { .. } => accounts += 1,
-            FlatEntry::Slot { .. } => slots += 1,
-        }
-        if interrupt.is_cancelled() { Err(DbError::Interrupted) } else { Ok(()) }
-    })?;
-    let Counts { codes, blocks } = reader.counts()?;
+pub(super) fn stat(store: &Store, place: &DbPlace) -> Result<Status, DbError> {
+    let Counts { accounts, slots, codes, blocks } = store.reader().counts()?;
     let head = store.head().map(HeadLine::from);
     let line = StatLine { head, accounts, slots, codes, blocks, size_bytes: size_bytes(&place.db) };
     match place.json {

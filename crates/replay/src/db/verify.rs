@@ -1,79 +1,88 @@
-//! `ropewalk db verify`: the root of every account and slot in a database, against the one that its head says.
+//! `ropewalk db verify`: a database held against itself, and its root against the one that its head says.
 
-use alloy_primitives::{B256, keccak256};
+use alloy_primitives::B256;
 use ropewalk_block::CancelToken;
-use ropewalk_state::{StateError, StateReader};
-use ropewalk_store::{Store, StoreReader};
+use ropewalk_store::{Store, Verified, VerifyStep};
 use serde::Serialize;
 
 use super::{DbError, HeadLine};
 use crate::{
     arguments::DbPlace,
-    flat_trie::{FlatState, rebuild},
-    report::{Progress, print, print_json},
+    report::{Progress, counted, print, print_json},
     status::Status,
 };
 
 /// What was found.
 #[derive(Debug, Serialize)]
 struct VerifyLine {
+    sound: bool,
     head: Option<HeadLine>,
-    /// Root of what is there.
+    /// Root of the accounts and slots that are there.
     state_root: B256,
     accounts: u64,
     slots: u64,
-    /// What is wrong, nothing where all is right.
+    /// Trie nodes that belong to them.
+    nodes: u64,
+    /// Storages that accounts lost and no read reaches any more.
+    stale_storages: u64,
+    /// What is wrong, the first of it.
     findings: Vec<String>,
+    findings_total: u64,
 }
 
-/// Recomputes the root and compares.
+/// Verifies and says what was found. A database without a root to compare with cannot be verified.
 pub(super) fn verify(store: &Store, place: &DbPlace, interrupt: &CancelToken) -> Result<Status, DbError> {
-    let reader = store.reader();
-    let progress = Progress::of_bytes(u64::from(u32::MAX));
-    let mut findings = Vec::new();
-    let found = rebuild(
-        &reader,
-        |_| (),
-        |key, account, so_far| {
-            if account.has_code() {
-                findings.extend(wrong_code(&reader, &account.code_hash)?);
-            }
-            // Keys are hashes, so their first bytes tell how far it is.
-            let position = u32::from_be_bytes([key[0], key[1], key[2], key[3]]);
-            progress.reach(position.into(), format!("{} accounts, {} slots", so_far.accounts, so_far.slots));
-            if interrupt.is_cancelled() { Err(DbError::Interrupted) } else { Ok(()) }
-        },
-    );
-    progress.finish();
-    let FlatState { root, accounts, slots } = found?;
-    match store.head().map(|head| head.state_root) {
-        Some(Some(expected)) if expected != root => {
-            findings.push(format!("the state has the root {root}, the head says {expected}"));
+    let progress = Progress::of_bytes(WHOLE);
+    let verified = store.verify(&mut |step| match step {
+        VerifyStep::State { accounts, slots, share } => {
+            progress.reach(share.into(), format!("{accounts} accounts, {slots} slots"));
         }
-        Some(Some(_)) => {}
-        Some(None) => findings.push("the state is a part of a block's state: there is no root to compare".to_owned()),
-        None => findings.push("the database is empty: there is no root to compare".to_owned()),
+        VerifyStep::Leftovers { storages } => progress.reach(WHOLE, format!("{storages} storages looked through")),
+    });
+    progress.finish();
+    let verified = verified?;
+    if interrupt.is_cancelled() {
+        return Err(DbError::Interrupted);
     }
-    let status = if findings.is_empty() { Status::Verified } else { Status::Mismatch };
-    for finding in &findings {
+    let has_root = store.head().is_some_and(|head| head.state_root.is_some());
+    let status = match verified.is_sound() {
+        true if has_root => Status::Verified,
+        true => Status::Input,
+        false => Status::Mismatch,
+    };
+    if !has_root {
+        progress.say(&format!("error: {}: there is no whole state, and so no root to compare", place.db.display()));
+    }
+    let line = VerifyLine::of(verified, status);
+    for finding in &line.findings {
         progress.say(&format!("mismatch: {}: {finding}", place.db.display()));
     }
-    let line = VerifyLine { head: store.head().map(HeadLine::from), state_root: root, accounts, slots, findings };
-    if place.json {
-        print_json(&line)?;
-    } else {
-        let verdict = if status == Status::Verified { "verified" } else { "not verified" };
-        print(&format!("{verdict}: {accounts} accounts and {slots} slots have the root {root}"))?;
+    match place.json {
+        true => print_json(&line)?,
+        false => print(&line.text())?,
     }
     Ok(status)
 }
 
-/// What is wrong with the code of an account.
-fn wrong_code(reader: &StoreReader, hash: &B256) -> Result<Option<String>, DbError> {
-    match reader.code(hash) {
-        Ok(code) if keccak256(&code) == *hash => Ok(None),
-        Ok(_) => Ok(Some(format!("code {hash} has another hash"))),
-        Err(StateError::MissingCode(_)) => Ok(Some(format!("code {hash} is missing"))),
-        Err(error) => Err(error.into()),
+/// The store speaks of shares of a state in 65,536ths.
+const WHOLE: u64 = 1 << 16;
+
+impl VerifyLine {
+    fn of(verified: Verified, status: Status) -> Self {
+        let Verified { head, state_root, accounts, slots, nodes, stale_storages, findings, findings_total } = verified;
+        let findings = findings.iter().map(ToString::to_string).collect();
+        let (sound, head) = (status == Status::Verified, head.map(HeadLine::from));
+        Self { sound, head, state_root, accounts, slots, nodes, stale_storages, findings, findings_total }
+    }
+
+    fn text(&self) -> String {
+        let Self { state_root, findings_total, .. } = self;
+        let verdict = match *findings_total {
+            0 if self.sound => "verified".to_owned(),
+            0 => "not verified".to_owned(),
+            total => format!("not verified, {}", counted(total, "finding")),
+        };
+        let counts = [counted(self.accounts, "account"), counted(self.slots, "slot"), counted(self.nodes, "trie node")];
+        format!("{verdict}: {} with the root {state_root}", counts.join(", "))
     }
 }

@@ -12,26 +12,23 @@ use ropewalk_block::{
     BlockOutcome, ChainSpec, Computed, Record, RecoveredBlock,
     import::{OutcomeFault, check_outcome},
 };
-use ropewalk_state::{BlockCommit, StateError, StateReader, trie::StateTrie};
-use ropewalk_store::{Durability, Head, Store, StoreOptions};
+use ropewalk_state::{BlockCommit, StateReader, trie::StateTrie};
+use ropewalk_store::{Durability, Head, Store, StoreError, StoreOptions};
 
 use super::{error::HistoryError, genesis::GenesisBlock};
-use crate::flat_trie::Nodes;
 
 /// The database of an import.
 #[derive(Debug)]
 pub(super) struct Database {
     store: Store,
     head: Head,
-    /// The tries of the head's state.
-    trie: StateTrie<Nodes>,
 }
 
 impl Database {
     /// Opens the database in `path`, or begins one with `genesis`.
     ///
     /// # Errors
-    /// When the database cannot be used, holds another chain, or its state has not the root that its head says.
+    /// When the database cannot be used or holds another chain.
     pub(super) fn open(path: &Path, genesis: &GenesisBlock) -> Result<Self, HistoryError> {
         let options = StoreOptions { durability: Durability::OperatingSystem, ..StoreOptions::default() };
         let mut store = Store::open(path, &options)?;
@@ -41,18 +38,13 @@ impl Database {
             store.commit_block(&BlockCommit { number: 0, hash, parent_hash, state_root, changes: &changes })?;
         }
         let not_from_genesis = || HistoryError::NotFromGenesis { path: path.to_owned() };
-        let head = store.head().ok_or_else(not_from_genesis)?;
-        let expected = head.state_root.ok_or_else(not_from_genesis)?;
+        let head = store.head().filter(|head| head.state_root.is_some()).ok_or_else(not_from_genesis)?;
         let first = store.reader().block(0)?.ok_or_else(not_from_genesis)?;
         if first.hash != genesis.hash {
             let (expected, found) = (genesis.hash, first.hash);
             return Err(HistoryError::AnotherChain { path: path.to_owned(), number: 0, expected, found });
         }
-        let (nodes, found) = Nodes::of(&store.reader())?;
-        if found != expected {
-            return Err(HistoryError::DamagedState { path: path.to_owned(), number: head.number, expected, found });
-        }
-        Ok(Self { store, head, trie: StateTrie::new(nodes, found) })
+        Ok(Self { store, head })
     }
 
     /// The block committed last.
@@ -85,24 +77,43 @@ impl Database {
         record: Option<&Record>,
     ) -> Result<Result<(), OutcomeFault>, HistoryError> {
         let &Header { number, parent_hash, state_root, timestamp, .. } = &block.header;
-        // A clone is cheap, and given up where the block is not what it claims to be.
-        let mut trie = self.trie.clone();
         let early = record.filter(|_| !chain.is_byzantium_active_at_block(number));
-        let transaction_roots = match early {
-            Some(record) => Some(transaction_roots(&mut trie, record)?),
-            None => trie.apply(&outcome.changes).map(|_| None)?,
-        };
+        let transaction_roots = early.map(|record| self.transaction_roots(record)).transpose()?;
         let has_list = chain.is_amsterdam_active_at_timestamp(timestamp);
         let access_list_hash = record.filter(|_| has_list).map(|record| record.access_list().hash());
-        let computed = Computed { state_root: Some(trie.root()), transaction_roots, access_list_hash };
+        // The store computes the state root itself and compares it.
+        let computed = Computed { state_root: None, transaction_roots, access_list_hash };
         if let Err(fault) = check_outcome(chain, &block.header, outcome, &computed) {
             return Ok(Err(fault));
         }
         let (hash, changes) = (block.hash, &outcome.changes);
-        self.store.commit_block(&BlockCommit { number, hash, parent_hash, state_root, changes })?;
-        self.head = Head { number, hash, state_root: Some(state_root) };
-        self.trie = trie;
-        Ok(Ok(()))
+        match self.store.commit_block(&BlockCommit { number, hash, parent_hash, state_root, changes }) {
+            Ok(()) => {
+                self.head = Head { number, hash, state_root: Some(state_root) };
+                Ok(Ok(()))
+            }
+            Err(StoreError::WrongStateRoot { expected, found, .. }) => {
+                Ok(Err(OutcomeFault::StateRoot { expected, found }))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The root after each transaction, which receipts before Byzantium hold.
+    fn transaction_roots(&self, record: &Record) -> Result<Vec<B256>, HistoryError> {
+        let transactions = record.positions.len().saturating_sub(2);
+        let mut roots = Vec::with_capacity(transactions);
+        if transactions == 0 {
+            return Ok(roots);
+        }
+        let mut trie = StateTrie::new(self.store.reader(), self.head.state_root.unwrap_or_default());
+        for (position, done) in record.positions[..=transactions].iter().enumerate() {
+            let root = trie.apply(&done.changes)?;
+            if position > 0 {
+                roots.push(root);
+            }
+        }
+        Ok(roots)
     }
 
     /// Waits until every block is on the disk.
@@ -112,17 +123,4 @@ impl Database {
     pub(super) fn sync(&self) -> Result<(), HistoryError> {
         Ok(self.store.sync()?)
     }
-}
-
-/// Applies a block position by position, and gives the root after each transaction, which receipts before Byzantium hold.
-fn transaction_roots(trie: &mut StateTrie<Nodes>, record: &Record) -> Result<Vec<B256>, StateError> {
-    let transactions = record.positions.len().saturating_sub(2);
-    let mut roots = Vec::with_capacity(transactions);
-    for (position, done) in record.positions.iter().enumerate() {
-        let root = trie.apply(&done.changes)?;
-        if (1..=transactions).contains(&position) {
-            roots.push(root);
-        }
-    }
-    Ok(roots)
 }

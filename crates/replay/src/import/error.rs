@@ -64,21 +64,6 @@ pub(crate) enum HistoryError {
         /// The database.
         path: PathBuf,
     },
-    /// The accounts and slots in the database are not those of its head.
-    #[error(
-        "the database at {} is damaged: the state of block {number} has the root {found}, it should have {expected}",
-        path.display()
-    )]
-    DamagedState {
-        /// The database.
-        path: PathBuf,
-        /// Number of its head.
-        number: u64,
-        /// Root that the head says.
-        expected: B256,
-        /// Root of what is there.
-        found: B256,
-    },
     /// The database cannot be opened, read or written.
     #[error(transparent)]
     Store(#[from] StoreError),

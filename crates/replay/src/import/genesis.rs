@@ -10,15 +10,26 @@ use alloy_eip7928::constants::EMPTY_BLOCK_ACCESS_LIST_HASH;
 use alloy_eips::eip7685::EMPTY_REQUESTS_HASH;
 use alloy_genesis::Genesis;
 use alloy_hardforks::EthereumHardforks;
-use alloy_primitives::B256;
+use alloy_primitives::{B256, U256};
 use ropewalk_block::ChainSpec;
 use ropewalk_state::{AccountChange, Changes, MemoryState, SlotChange};
+use serde::de::IgnoredAny;
 
 use super::error::{GenesisFault, HistoryError};
 use crate::{fixture::read_json, generate::genesis_state};
 
 /// Base fee of a genesis block under London that does not name one (EIP-1559).
 const INITIAL_BASE_FEE_WEI: u64 = 1_000_000_000;
+
+/// What a genesis file must name, as geth has it. Without them any object would be a chain that holds nothing.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "that the fields are there is all that is asked")]
+struct Required {
+    gas_limit: IgnoredAny,
+    difficulty: IgnoredAny,
+    alloc: IgnoredAny,
+}
 
 /// Block 0 with its state.
 #[derive(Debug, Clone)]
@@ -35,7 +46,9 @@ impl GenesisBlock {
     /// # Errors
     /// When the file cannot be read or no chain can begin with it.
     pub(super) fn read(path: &Path) -> Result<Self, HistoryError> {
-        let genesis: Genesis = read_json(path.to_owned()).map_err(HistoryError::GenesisFile)?;
+        let unreadable = HistoryError::GenesisFile;
+        let Required { .. } = read_json(path.to_owned()).map_err(unreadable)?;
+        let genesis: Genesis = read_json(path.to_owned()).map_err(unreadable)?;
         Self::of(&genesis).map_err(|fault| HistoryError::Genesis { path: path.to_owned(), fault })
     }
 
@@ -52,16 +65,10 @@ impl GenesisBlock {
 
     /// The state as what block 0 changes in nothing.
     pub(super) fn changes(&self) -> Changes {
-        let account = |(address, account)| AccountChange {
-            address,
-            before: None,
-            after: Some(account),
-            storage_cleared: false,
-            slots: self
-                .state
-                .iter_slots(&address)
-                .map(|(slot, after)| SlotChange { slot, before: Default::default(), after })
-                .collect(),
+        let account = |(address, account)| {
+            let slot = |(slot, after)| SlotChange { slot, before: U256::ZERO, after };
+            let slots = self.state.iter_slots(&address).map(slot).collect();
+            AccountChange { address, before: None, after: Some(account), storage_cleared: false, slots }
         };
         let accounts = self.state.iter_accounts().map(account).collect();
         let mut changes = Changes { accounts, codes: self.state.iter_codes().collect() };

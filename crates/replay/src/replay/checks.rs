@@ -14,13 +14,7 @@ use crate::{
 
 impl Replay<'_> {
     /// Compares the outcome, and what was computed besides, with the header's claims and the recorded receipts.
-    pub(super) fn check(
-        &self,
-        fixture: &Fixture,
-        truth: &BlockOutcome,
-        computed: &Computed,
-        report: &mut BlockReport,
-    ) {
+    pub(super) fn check(&self, fixture: &Fixture, truth: &BlockOutcome, computed: &Computed, report: &mut BlockReport) {
         let checks = validate(&fixture.chain.spec, &fixture.block.header, &fixture.claims, truth, computed);
         if let Some(roots) = &computed.transaction_roots {
             report.receipts_root = truth.receipts_root_with_states(roots);

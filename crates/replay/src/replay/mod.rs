@@ -6,7 +6,9 @@ mod whole;
 
 use std::{error::Error, io, path::Path, sync::Arc};
 
-use ropewalk_block::{AccessList, BlockError, BlockOutcome, CancelToken, Execution, Position, Status as CheckStatus, oracle};
+use ropewalk_block::{
+    AccessList, BlockError, BlockOutcome, CancelToken, Execution, Position, Status as CheckStatus, oracle,
+};
 use ropewalk_state::StateReader;
 
 use self::whole::WholeState;

@@ -83,7 +83,8 @@ impl Replay<'_> {
             computed.state_root = self.session.in_pool(|| ground.root_after(&truth.changes))?;
         }
         if let (Some(witness), Some(record)) = (ground.witness(), recorded) {
-            computed.transaction_roots = Some(transaction_roots(StateTrie::new(witness, witness.state_root()), record)?);
+            computed.transaction_roots =
+                Some(transaction_roots(StateTrie::new(witness, witness.state_root()), record)?);
         }
         Ok((computed, None))
     }
@@ -105,7 +106,8 @@ impl Replay<'_> {
         if !self.arguments.write_witness {
             return Ok(());
         }
-        let failed = |error| Failure::Fixture(crate::session::state_error(fixture, ropewalk_block::Position::PreBlock, error));
+        let failed =
+            |error| Failure::Fixture(crate::session::state_error(fixture, ropewalk_block::Position::PreBlock, error));
         let reader = ground.reader();
         match (whole, ground.witness()) {
             (Some(whole), None) => {

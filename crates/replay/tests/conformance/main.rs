@@ -20,20 +20,21 @@ use crate::{
 };
 
 /// The only test of a file, run at several numbers of threads.
-fn verdict(name: &str, test: Value) -> Report {
-    let file = Value::Object([(name.to_owned(), test)].into_iter().collect());
-    run_files(&[(&format!("{name}.json"), file.to_string())], &["--threads", "1,2,4"])
+fn verdict(name: &str, test: &Value) -> Report {
+    run_files(&[(&format!("{name}.json"), json!({ name: test }).to_string())], &["--threads", "1,2,4"])
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "tests are made where they are asserted")]
 fn assert_passes(name: &str, test: Value) {
-    let report = verdict(name, test);
+    let report = verdict(name, &test);
     assert_eq!(report.statuses(), ["passed"], "{name}: {report:?}");
     assert_eq!(report.exit, 0);
 }
 
 /// A test fails, its reason holds `expected`, and the exit status says so.
+#[expect(clippy::needless_pass_by_value, reason = "tests are made where they are asserted")]
 fn assert_fails(name: &str, test: Value, expected: &str) {
-    let report = verdict(name, test);
+    let report = verdict(name, &test);
     assert_eq!(report.statuses(), ["failed"], "{name}: {report:?}");
     let reason = report.lines[0]["reason"].as_str().expect("a reason");
     assert!(reason.contains(expected), "{name}: {reason}");
@@ -195,7 +196,7 @@ fn plain_constantinople_is_skipped_with_its_reason_and_nothing_else_is() {
     let mut test = chain.test(&block, [chain.valid(&block)]);
     assert_passes("ConstantinopleFix", test.clone());
     test["network"] = json!("Constantinople");
-    let report = verdict("Constantinople", test);
+    let report = verdict("Constantinople", &test);
     assert_eq!((report.statuses(), report.exit), (vec!["skipped"], 0));
     assert_eq!(report.summary["forks"]["Constantinople"]["skipped"], 1);
     assert!(report.lines[0]["reason"].as_str().is_some_and(|reason| reason.contains("does not model Constantinople")));

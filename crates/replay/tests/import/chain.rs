@@ -212,8 +212,13 @@ fn files_that_cannot_be_read_are_known_before_the_database_is_touched() {
     made.import(&home, &missing).assert_refused(2, &["missing.rlp", "cannot be read"]);
     let directory = home.db().with_file_name("");
     made.import(&home, &directory).assert_refused(2, &["not a regular file"]);
-    for (text, words) in [(&b"{"[..], "EOF"), (b"[]", "genesis"), (br#"{"config":{"chainId":"x"}}"#, "config.chainId")]
-    {
+    let cases: [(&[u8], &str); 4] = [
+        (b"{", "EOF"),
+        (b"[]", "invalid length"),
+        (b"{}", "missing field `gasLimit`"),
+        (br#"{"gasLimit":"0x5","difficulty":"x","alloc":{}}"#, "difficulty"),
+    ];
+    for (text, words) in cases {
         let genesis = home.write("genesis.json", text);
         home.import(&genesis, &chain(&made.file)).assert_refused(2, &["genesis.json", words]);
     }

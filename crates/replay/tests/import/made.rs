@@ -1,6 +1,7 @@
 //! A generated chain as files, and the command line that imports it.
 
 use std::{
+    collections::HashMap,
     fs,
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -8,13 +9,13 @@ use std::{
     sync::OnceLock,
 };
 
-use alloy_consensus::{Block, Header, TxEnvelope};
+use alloy_consensus::{Block, Header, ReceiptEnvelope, TxEnvelope};
 use alloy_primitives::B256;
 use alloy_rlp::Encodable;
-use ropewalk_block::import::decode_block;
+use ropewalk_block::{import::decode_block, oracle};
 use ropewalk_replay::{
     fixture::write_rlp_chain,
-    generate::{GenerateOptions, Generator, Workload},
+    generate::{GenerateOptions, GeneratedBlock, Generator, Workload},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -35,8 +36,7 @@ impl Made {
     pub(crate) fn new(blocks: u64, txs: usize, seed: u64) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let (out, file) = (directory.path().join("chain"), directory.path().join("chain.rlp"));
-        let options = GenerateOptions { blocks, txs, seed, hot: 0.2, ..GenerateOptions::new(Workload::Mixed) };
-        let generator = Generator::new(options).expect("valid options");
+        let generator = Self::generator(blocks, txs, seed);
         write_rlp_chain(generator, &out, &file, |_| ControlFlow::Continue(())).expect("writable");
         let genesis = ["genesis.json", "genesis.json.gz"].map(|name| out.join(name));
         let genesis = genesis.into_iter().find(|path| path.exists()).expect("a genesis file");
@@ -44,10 +44,26 @@ impl Made {
         Self { _directory: directory, genesis, file, blocks }
     }
 
+    fn generator(blocks: u64, txs: usize, seed: u64) -> Generator {
+        let options = GenerateOptions { blocks, txs, seed, hot: 0.2, ..GenerateOptions::new(Workload::Mixed) };
+        Generator::new(options).expect("valid options")
+    }
+
     /// The chain that the tests share.
     pub(crate) fn shared() -> &'static Self {
         static CHAIN: OnceLock<Made> = OnceLock::new();
         CHAIN.get_or_init(|| Self::new(BLOCKS, 10, 1))
+    }
+
+    /// The receipts of the blocks that the tests share, by the oracle.
+    pub(crate) fn shared_receipts() -> Vec<Vec<ReceiptEnvelope>> {
+        let generator = Self::generator(BLOCKS, 10, 1);
+        let chain = generator.chain_spec().clone();
+        let receipts = |block: Result<GeneratedBlock, _>| {
+            let block = block.expect("a block");
+            oracle::execute(&chain, &block.block, &block.prestate()).expect("valid").receipts
+        };
+        generator.map(receipts).collect()
     }
 
     /// Hash of the block with this number, from 1.
@@ -144,9 +160,17 @@ impl Home {
 
     /// Number and hash of the database's head.
     pub(crate) fn head(&self) -> (u64, B256) {
-        let line = self.db_command("stat").last_line();
-        let hash = line["head"]["hash"].as_str().and_then(|hash| hash.parse().ok());
-        (line["head"]["number"].as_u64().expect("a number"), hash.expect("a hash"))
+        self.found_head().expect("a head")
+    }
+
+    /// The same, where there is a database with a head.
+    pub(crate) fn found_head(&self) -> Option<(u64, B256)> {
+        let stat = self.db_command("stat");
+        if stat.code == Some(2) && stat.stderr.contains("there is no database") {
+            return None;
+        }
+        let head = &stat.last_line()["head"];
+        Some((head["number"].as_u64()?, hash_in(head)))
     }
 
     /// The state in the database must have the root that its head says.
@@ -175,6 +199,12 @@ impl Ended {
         serde_json::from_str(line).expect("JSON")
     }
 
+    /// Hashes of the blocks that were imported, by number.
+    pub(crate) fn hashes(&self) -> HashMap<u64, B256> {
+        let lines = self.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        lines.filter_map(|line| Some((line["number"].as_u64()?, hash_in(&line)))).collect()
+    }
+
     /// Blocks that were imported, and those that were there already.
     pub(crate) fn counts(&self) -> (u64, u64) {
         let line = self.last_line();
@@ -188,4 +218,8 @@ impl Ended {
         let missing: Vec<_> = words.iter().filter(|words| !self.stderr.contains(**words)).collect();
         assert!(missing.is_empty(), "{missing:?} in {}", self.stderr);
     }
+}
+
+fn hash_in(line: &Value) -> B256 {
+    line["hash"].as_str().and_then(|hash| hash.parse().ok()).expect("a hash")
 }

@@ -1,5 +1,6 @@
 //! `ropewalk import` and `ropewalk db`: chains from files into a database, through the command line.
 
+mod archive;
 mod chain;
 mod cut;
 mod history;

@@ -5,3 +5,5 @@ mod chain;
 mod loading;
 mod model;
 mod opening;
+mod tries;
+mod verifying;

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, path::Path};
 
 use alloy_primitives::{Address, Bytes, KECCAK256_EMPTY, U256, keccak256};
 use proptest::{collection::vec, prelude::*};
-use ropewalk_state::{Account, AccountChange, Changes, SlotChange, StateReader};
+use ropewalk_state::{Account, AccountChange, Changes, Completeness, MemoryState, SlotChange, StateReader};
 use ropewalk_store::{BaseEntry, Head, Store, StoreOptions, StoreReader};
 
-use crate::chain::{address, block_hash, extend, options, word};
+use crate::chain::{address, block_hash, extend, options, verified, word};
 
 const ADDRESSES: u8 = 5;
 const SLOTS: u64 = 4;
@@ -34,8 +34,9 @@ enum Step {
     Commit(Vec<(u8, Fate)>),
     /// Close and open the store.
     Reopen,
-    /// Clear the store and load its own content again, as the base of a block further on.
-    Reload,
+    /// Clear the store and load its own content again, as the base of a block further on; said to be a whole state or a
+    /// part of one.
+    Reload { whole: bool },
     /// Take a snapshot to be compared at the end, whatever comes in between.
     Snapshot,
 }
@@ -54,7 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => vec((0..ADDRESSES, fate()), 0..5).prop_map(Step::Commit),
         2 => Just(Step::Reopen),
-        1 => Just(Step::Reload),
+        2 => any::<bool>().prop_map(|whole| Step::Reload { whole }),
         1 => Just(Step::Snapshot),
     ]
 }
@@ -109,6 +110,24 @@ impl Model {
         hash
     }
 
+    fn state_root(&self) -> alloy_primitives::B256 {
+        let mut state = MemoryState::new(Completeness::Assumed);
+        self.accounts.iter().for_each(|(address, account)| state.insert_account(*address, Some(*account)));
+        self.slots.iter().for_each(|((address, slot), value)| state.insert_slot(*address, *slot, *value));
+        state.state_root()
+    }
+
+    /// The store is sound, and has the root of this state where it holds a whole one.
+    fn compare_root(&self, store: &Store) -> Result<(), TestCaseError> {
+        let verified = verified(store);
+        prop_assert_eq!(&verified.findings, &[]);
+        prop_assert_eq!(verified.state_root, self.state_root());
+        if let Some(root) = store.head().and_then(|head| head.state_root) {
+            prop_assert_eq!(root, verified.state_root);
+        }
+        Ok(())
+    }
+
     fn entries(&self) -> Vec<BaseEntry> {
         let accounts = self.accounts.iter().map(|(a, account)| BaseEntry::Account { address: *a, account: *account });
         let slots = self.slots.iter();
@@ -146,10 +165,10 @@ fn open(path: &Path) -> Store {
     Store::open(path, &options).expect("the store opens")
 }
 
-fn reload(store: &mut Store, model: &Model) {
+fn reload(store: &mut Store, model: &Model, whole: bool) {
     let number = store.head().map_or(0, |head| head.number + 10);
     store.clear().expect("the store is cleared");
-    let base = Head { number, hash: block_hash(number), state_root: None };
+    let base = Head { number, hash: block_hash(number), state_root: whole.then(|| model.state_root()) };
     store.load_base(&base, model.entries()).expect("the content is loaded again");
 }
 
@@ -166,7 +185,7 @@ proptest! {
             let open_store = store.as_mut().expect("the store is open between steps");
             match step {
                 Step::Commit(fates) => extend(open_store, &model.apply(fates)).expect("the block is committed"),
-                Step::Reload => reload(open_store, &model),
+                Step::Reload { whole } => reload(open_store, &model, *whole),
                 Step::Snapshot => snapshots.push((open_store.reader(), model.clone())),
                 Step::Reopen => {
                     let head = open_store.head();
@@ -177,7 +196,9 @@ proptest! {
                     prop_assert_eq!(store.insert(open(directory.path())).head(), head);
                 }
             }
-            model.compare(&store.as_ref().expect("the store is open between steps").reader())?;
+            let open_store = store.as_ref().expect("the store is open between steps");
+            model.compare(&open_store.reader())?;
+            model.compare_root(open_store)?;
         }
         for (reader, model) in snapshots {
             model.compare(&reader)?;

@@ -13,13 +13,13 @@ use ropewalk_store::{
 use crate::chain::{account, address, changes, destroy, extend, open, options, set, store_error, word};
 
 /// Opens the same directory without the store, to do what the store never would.
-fn tamper(path: &Path, action: impl FnOnce(&mut DB)) {
+pub(crate) fn tamper(path: &Path, action: impl FnOnce(&mut DB)) {
     let families = DB::list_cf(&Options::default(), path).expect("there is a database");
     let mut database = DB::open_cf(&Options::default(), path, families).expect("RocksDB opens it");
     action(&mut database);
 }
 
-fn put(database: &DB, family: &str, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+pub(crate) fn put(database: &DB, family: &str, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
     database.put_cf(database.cf_handle(family).expect("the family exists"), key, value).expect("a value is written");
 }
 
@@ -139,6 +139,24 @@ fn other_layouts_are_refused_with_both_versions() {
             other => panic!("{families:?}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn layout_without_trie_nodes_is_refused_with_a_way_on_and_nothing_is_added() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    drop(open(directory.path()));
+    tamper(directory.path(), |database| {
+        for family in ["account_nodes", "storage_nodes"] {
+            database.drop_cf(family).expect("a family is dropped");
+        }
+        put(database, "head", "layout", 1_u32.to_be_bytes());
+    });
+    let families = || DB::list_cf(&Options::default(), directory.path()).expect("there is a database");
+    let before = families();
+    let error = open_error(directory.path());
+    assert!(matches!(error, StoreError::Layout { found: 1, supported: LAYOUT_VERSION, .. }), "{error:?}");
+    assert!(error.to_string().contains("fill it anew"), "{error}");
+    assert_eq!(families(), before);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::{BlockError, InvalidBlock, Record, access_list::Verifier, record::Rec
 
 /// Collects the record of a block, one position after the other.
 #[derive(Debug, Default)]
-pub(super) struct Journal<'a> {
+pub(super) struct Transcript<'a> {
     /// Of the position under way.
     pub(super) recorder: Recorder,
     record: Record,
@@ -12,8 +12,8 @@ pub(super) struct Journal<'a> {
     verifier: Option<Verifier<'a>>,
 }
 
-impl<'a> Journal<'a> {
-    /// A journal that is compared with a list where there is one.
+impl<'a> Transcript<'a> {
+    /// A transcript that is compared with a list where there is one.
     pub(super) fn new(verifier: Option<Verifier<'a>>) -> Self {
         Self { verifier, ..Self::default() }
     }
