@@ -21,7 +21,7 @@ use super::{
     executors::{Engines, Lists, Parallel, Sequential},
     lists, reasons,
     suite::{BlobEntry, BlockchainTest, Configuration, RecordedBlock},
-    tree::{BlockTree, Execute, Executed},
+    tree::{BlockTree, Execute, Executed, Snapshot},
     verdict::{Failure, Verdict},
 };
 use crate::compare::{self, chain_of};
@@ -127,7 +127,7 @@ impl From<Failure> for Stop {
 struct Genesis {
     hash: B256,
     header: Header,
-    state: MemoryState,
+    snapshot: Snapshot,
 }
 
 impl Genesis {
@@ -138,19 +138,21 @@ impl Genesis {
             return Err(Box::new(Failure::Genesis(format!("its hash is {hash}, expected {expected}"))));
         }
         let state = accounts::state_of(&test.pre).map_err(|address| Box::new(Failure::Nonce(address)))?;
-        let (root, expected) = (state.state_root(), header.state_root);
+        let snapshot = Snapshot::new(state);
+        let (root, expected) = (snapshot.root(), header.state_root);
         if root != expected {
             let problem = format!("the pre-state has the root {root}, its header says {expected}");
             return Err(Box::new(Failure::Genesis(problem)));
         }
-        Ok(Self { hash, header, state })
+        Ok(Self { hash, header, snapshot })
     }
 
     /// Whether blocks are invalid without the contracts that collect requests. Suites that were written for Amsterdam before
     /// EIP-8282 was part of it have no such contracts of builders, and expect none.
     fn request_contracts(&self, chain: &ChainSpec) -> RequestContracts {
-        let has_code =
-            |contract: Address| self.state.account(&contract).ok().flatten().is_some_and(|account| account.has_code());
+        let has_code = |contract: Address| {
+            self.snapshot.state().account(&contract).ok().flatten().is_some_and(|account| account.has_code())
+        };
         let is_older = chain.is_amsterdam_active_at_timestamp(0) && !BUILDER_CONTRACTS.into_iter().any(has_code);
         if is_older { RequestContracts::Assumed } else { RequestContracts::Required }
     }
@@ -162,7 +164,7 @@ impl Genesis {
         executor: &impl Execute,
         beside: Beside,
     ) -> Result<Vec<Remark>, Stop> {
-        let tree = BlockTree::new(Arc::clone(chain), self.hash, self.header.clone(), self.state.clone());
+        let tree = BlockTree::new(Arc::clone(chain), self.hash, self.header.clone(), self.snapshot.clone());
         let mut run = Run { test, tree, executor, beside, remarks: Vec::new(), objection: None };
         for (place, block) in test.blocks.iter().enumerate() {
             run.block(place, block)?;
@@ -226,9 +228,13 @@ impl<E: Execute> Run<'_, E> {
         })
     }
 
+    fn head_state(&mut self) -> Result<Arc<MemoryState>, Stop> {
+        self.tree.head_state().map_err(|error| Failure::Broken(chain_of(&error)).into())
+    }
+
     /// A block that was rejected must leave the head, and the state after it, as they were.
     fn check_no_trace(&mut self, place: usize, head: B256) -> Result<(), Stop> {
-        let state = self.tree.head_state();
+        let state = self.head_state()?;
         let is_as_before = self.tree.head() == head && state.state_root() == self.tree.head_root();
         if is_as_before { Ok(()) } else { Err(Failure::Trace { block: place }.into()) }
     }
@@ -246,7 +252,7 @@ impl<E: Execute> Run<'_, E> {
         if found != expected {
             return Err(Failure::Head { found, expected }.into());
         }
-        let state = self.tree.head_state();
+        let state = self.head_state()?;
         let post_state = self.test.post_state.as_ref();
         if let Some(difference) = post_state.and_then(|expected| accounts::first_difference(&state, expected)) {
             return Err(Failure::State(difference).into());

@@ -4,7 +4,7 @@
 //! the first of equals; a block of proof of stake becomes the head when it is imported, because whoever offers it has
 //! chosen it. When the head moves to another branch, the state unwinds to the genesis and takes the branch's changes.
 //!
-//! One state is kept, that of the block executed last; a block refused leaves tree, head and state as they were.
+//! One state with its tries is kept, that of the block executed last, so that a root costs what a block changes; a block refused leaves tree, head and state as they were.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,14 +12,14 @@ use alloy_consensus::Header;
 use alloy_hardforks::EthereumHardforks;
 use alloy_primitives::{B256, U256};
 use ropewalk_block::{
-    AccessList, BlockError, BlockOutcome, ChainSpec, Computed, Record, RecoveredBlock,
+    AccessList, BlockError, BlockOutcome, ChainSpec, Computed, Position, Record, RecoveredBlock,
     import::{
         Ancestor, Consensus, DecodedBlock, ImportError, MOST_ANCESTORS, Parent, check_body, check_header, check_ommers,
         check_outcome, consensus_after, decode_block,
     },
     recover,
 };
-use ropewalk_state::{Changes, MemoryState, StateReader};
+use ropewalk_state::{Changes, MemoryState, StateReader, trie::StateTrie};
 
 /// What executes a block on a state.
 pub(super) trait Execute {
@@ -53,11 +53,50 @@ pub(super) struct BlockTree {
     chain: Arc<ChainSpec>,
     blocks: HashMap<B256, Node>,
     genesis_hash: B256,
-    genesis: Arc<MemoryState>,
+    genesis: Snapshot,
     head: B256,
-    /// The block whose state `state` is.
+    /// The block whose state `current` is.
     at: B256,
+    current: Snapshot,
+}
+
+/// A state and its tries. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Snapshot {
     state: Arc<MemoryState>,
+    trie: StateTrie,
+}
+
+impl Snapshot {
+    /// A whole state.
+    pub(super) fn new(state: MemoryState) -> Self {
+        Self { trie: StateTrie::of(&state), state: Arc::new(state) }
+    }
+
+    /// The state's root.
+    pub(super) fn root(&self) -> B256 {
+        self.trie.root()
+    }
+
+    /// The state itself.
+    pub(super) fn state(&self) -> &MemoryState {
+        &self.state
+    }
+
+    /// Makes the changes of a block part of the state.
+    fn apply(&mut self, header: &Header, hash: B256, changes: &Changes) -> Result<(), BlockError> {
+        roots(&mut self.trie, [changes])?;
+        let state = Arc::make_mut(&mut self.state);
+        state.apply(changes);
+        state.insert_block_hash(header.number, hash);
+        Ok(())
+    }
+}
+
+/// Applies changes one after the other, and gives the root after each.
+fn roots<'a>(trie: &mut StateTrie, changes: impl IntoIterator<Item = &'a Changes>) -> Result<Vec<B256>, BlockError> {
+    let failed = |source| BlockError::State { position: Position::PostBlock, source };
+    changes.into_iter().map(|changes| trie.apply(changes).map_err(failed)).collect()
 }
 
 #[derive(Debug)]
@@ -71,16 +110,15 @@ struct Node {
 
 impl BlockTree {
     /// A tree with a genesis block only.
-    pub(super) fn new(chain: Arc<ChainSpec>, hash: B256, header: Header, mut state: MemoryState) -> Self {
-        state.insert_block_hash(header.number, hash);
-        let genesis = Arc::new(state);
+    pub(super) fn new(chain: Arc<ChainSpec>, hash: B256, header: Header, mut genesis: Snapshot) -> Self {
+        Arc::make_mut(&mut genesis.state).insert_block_hash(header.number, hash);
         let total_difficulty = header.difficulty;
         let consensus = consensus_after(&chain, header.number, Some(U256::ZERO)).unwrap_or(Consensus::Work);
         let node = Node { header, ommers: Vec::new(), total_difficulty, consensus, changes: Arc::default() };
         Self {
             chain,
             blocks: HashMap::from([(hash, node)]),
-            state: Arc::clone(&genesis),
+            current: genesis.clone(),
             genesis_hash: hash,
             genesis,
             head: hash,
@@ -109,17 +147,21 @@ impl BlockTree {
         self.check(&decoded).ok()?;
         let parent_hash = decoded.block.header.parent_hash;
         let block = recover(&self.chain, decoded.block, Some(decoded.hash)).ok()?;
-        self.go_to(parent_hash);
-        let executed = executor.execute(&block, Arc::clone(&self.state) as Arc<dyn StateReader>, None).ok()?;
-        let mut state = MemoryState::clone(&self.state);
+        self.go_to(parent_hash).ok()?;
+        let parent = Arc::clone(&self.current.state);
+        let executed = executor.execute(&block, Arc::clone(&parent) as Arc<dyn StateReader>, None).ok()?;
+        let mut state = MemoryState::clone(&parent);
         state.apply(&executed.outcome.changes);
         Some(state)
     }
 
     /// The state after the head.
-    pub(super) fn head_state(&mut self) -> Arc<MemoryState> {
-        self.go_to(self.head);
-        Arc::clone(&self.state)
+    ///
+    /// # Errors
+    /// When the tries do not hold what they must.
+    pub(super) fn head_state(&mut self) -> Result<Arc<MemoryState>, BlockError> {
+        self.go_to(self.head)?;
+        Ok(Arc::clone(&self.current.state))
     }
 
     /// Imports a block and gives its hash. `remark` hears the outcome of a block that is executed, whatever comes of it.
@@ -142,19 +184,20 @@ impl BlockTree {
         let total_difficulty = self.check(&decoded)?;
         let ommers = decoded.block.body.ommers.clone();
         let block = recover(&self.chain, decoded.block, Some(hash))?;
-        self.go_to(parent_hash);
-        let parent = Arc::clone(&self.state);
+        self.go_to(parent_hash)?;
+        let parent = Arc::clone(&self.current.state);
         let executed = executor.execute(&block, Arc::clone(&parent) as Arc<dyn StateReader>, list);
         remark(&block, &parent, executed.as_ref());
         let executed = executed?;
         let header = block.header;
-        let next = self.checked_state(&header, hash, &executed)?;
+        self.check_outcome(&header, &executed)?;
+        drop(parent);
 
         let parent_difficulty = self.blocks[&parent_hash].total_difficulty;
         let consensus = consensus_after(&self.chain, header.number, Some(parent_difficulty)).unwrap_or(Consensus::Work);
         let changes = Arc::new(executed.outcome.changes);
         self.blocks.insert(hash, Node { header, ommers, total_difficulty, consensus, changes });
-        (self.at, self.state) = (hash, next);
+        self.go_to(hash)?;
         if self.is_better_than_head(hash) {
             self.head = hash;
         }
@@ -183,33 +226,27 @@ impl BlockTree {
         ancestors
     }
 
-    /// The state after the block, if the outcome is the one that the header claims.
-    fn checked_state(&self, header: &Header, hash: B256, executed: &Executed) -> Result<Arc<MemoryState>, ImportError> {
-        let mut next = MemoryState::clone(&self.state);
-        next.apply(&executed.outcome.changes);
-        let record = executed.record.as_ref();
+    /// Checks that the outcome is the one that the header claims.
+    fn check_outcome(&self, header: &Header, executed: &Executed) -> Result<(), ImportError> {
+        let Executed { outcome, record, access_list, .. } = executed;
+        let state_root = roots(&mut self.current.trie.clone(), [&outcome.changes])?.pop();
         let has_early_receipts = !self.chain.is_byzantium_active_at_block(header.number);
-        let transaction_roots = record.filter(|_| has_early_receipts).map(|record| self.transaction_roots(record));
+        let transaction_roots = match record.as_ref().filter(|_| has_early_receipts) {
+            Some(record) => Some(self.transaction_roots(record)?),
+            None => None,
+        };
         let has_list = self.chain.is_amsterdam_active_at_timestamp(header.timestamp);
-        let access_list_hash = executed.access_list.as_ref().filter(|_| has_list).map(AccessList::hash);
-        let computed = Computed { state_root: Some(next.state_root()), transaction_roots, access_list_hash };
-        check_outcome(&self.chain, header, &executed.outcome, &computed)?;
-        next.insert_block_hash(header.number, hash);
-        Ok(Arc::new(next))
+        let access_list_hash = access_list.as_ref().filter(|_| has_list).map(AccessList::hash);
+        let computed = Computed { state_root, transaction_roots, access_list_hash };
+        Ok(check_outcome(&self.chain, header, outcome, &computed)?)
     }
 
     /// The state root after each transaction, which receipts before Byzantium hold.
-    fn transaction_roots(&self, record: &Record) -> Vec<B256> {
+    fn transaction_roots(&self, record: &Record) -> Result<Vec<B256>, BlockError> {
         let transactions = record.positions.len().saturating_sub(2);
-        let mut state = MemoryState::clone(&self.state);
-        let mut roots = Vec::with_capacity(transactions);
-        for (position, done) in record.positions[..=transactions].iter().enumerate() {
-            state.apply(&done.changes);
-            if position > 0 {
-                roots.push(state.state_root());
-            }
-        }
-        roots
+        let positions = record.positions[..=transactions].iter().map(|position| &position.changes);
+        // The first root is the one before the transactions.
+        Ok(roots(&mut self.current.trie.clone(), positions)?.split_off(1))
     }
 
     /// Whether a block that was just imported becomes the head.
@@ -223,27 +260,22 @@ impl BlockTree {
     }
 
     /// Makes the kept state that of `hash`, by the shortest way there is: forward along its branch, or from genesis.
-    fn go_to(&mut self, hash: B256) {
+    fn go_to(&mut self, hash: B256) -> Result<(), BlockError> {
         let mut path = Vec::new();
         let mut next = hash;
-        let mut state = loop {
-            if next == self.at {
-                break Arc::clone(&self.state);
-            }
-            if next == self.genesis_hash {
-                break Arc::clone(&self.genesis);
-            }
+        while next != self.at && next != self.genesis_hash {
             path.push(next);
             next = self.blocks[&next].header.parent_hash;
-        };
-        if !path.is_empty() {
-            let state = Arc::make_mut(&mut state);
-            for hash in path.into_iter().rev() {
-                let node = &self.blocks[&hash];
-                state.apply(&node.changes);
-                state.insert_block_hash(node.header.number, hash);
-            }
         }
-        (self.at, self.state) = (hash, state);
+        if next != self.at {
+            self.current = self.genesis.clone();
+            self.at = next;
+        }
+        for hash in path.into_iter().rev() {
+            let node = &self.blocks[&hash];
+            self.current.apply(&node.header, hash, &node.changes)?;
+            self.at = hash;
+        }
+        Ok(())
     }
 }

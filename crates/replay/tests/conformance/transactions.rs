@@ -47,7 +47,7 @@ fn test(hash: B256, expected: Option<&str>) -> Value {
 fn a_state_test_is_about_the_transaction_alone_and_pays_no_reward() {
     let fee = 21_000 * 2;
     let after = root(&[(SENDER, 1, BALANCE_WEI - fee - 5), (RECIPIENT, 0, 5), (COINBASE, 0, fee)]);
-    let report = verdict("payment", test(after, None));
+    let report = verdict("payment", &test(after, None));
     assert_eq!((report.statuses(), report.exit), (vec!["passed"], 0), "{report:?}");
     assert_eq!(report.lines[0]["fork"], "Istanbul");
     assert_fails("other root", test(B256::ZERO, None), "the state root is");
@@ -58,7 +58,7 @@ fn a_transaction_that_must_be_refused_is_refused_for_its_reason_and_changes_noth
     let before = root(&[(SENDER, 0, BALANCE_WEI)]);
     let mut poor = test(before, Some("TransactionException.INSUFFICIENT_ACCOUNT_FUNDS"));
     poor["transaction"]["value"] = json!(["0x989680"]);
-    let report = verdict("poor", poor.clone());
+    let report = verdict("poor", &poor);
     assert_eq!((report.statuses(), report.exit), (vec!["passed"], 0), "{report:?}");
     poor["post"]["Istanbul"][0]["expectException"] = json!("TR_NonceTooLow");
     assert_fails("other reason", poor, "expected: TR_NonceTooLow");
