@@ -14,7 +14,8 @@ pub struct RunOptions {
     /// Whether frontier runs record their observations, so that the hook gets to see them.
     pub record: bool,
     /// Whether the memory was [seeded](crate::Memory::seed) with what each transaction writes: reads then find it there
-    /// and nothing is published, and where the seeds are right nothing is run twice. Whoever seeds must compare, in the
+    /// and nothing is published, and where the seeds are right nothing is run twice (but that a key which one transaction
+    /// writes in two steps may be read between them while it is committed, which validation finds). Whoever seeds must compare, in the
     /// hook, each transaction's [effects](crate::Effects::written) with its seeds and stop the run where they differ: a
     /// seed that its transaction does not make good would be taken for committed.
     pub seeded: bool,

@@ -93,7 +93,9 @@ fn list_with_a_wrong_nonce_makes_the_block_invalid_at_that_transaction() {
     list.as_object_mut().expect("an object").remove("hash");
     let accounts = list["accounts"].as_array_mut().expect("accounts");
     let account = accounts.iter_mut().find(|account| account["nonceChanges"][0].is_object()).expect("a sender");
-    account["nonceChanges"][0]["newNonce"] = "0x77".into();
+    let change = account["nonceChanges"][0].as_object_mut().expect("a change");
+    let nonce = change.iter_mut().find(|(name, _)| !name.to_lowercase().contains("index")).expect("the nonce").1;
+    *nonce = "0x77".into();
     let address = account["address"].as_str().expect("an address").to_lowercase();
     fs::write(&path, serde_json::to_vec(&list).expect("JSON")).expect("writable");
 

@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, sync::LazyLock};
 
 use proptest::prelude::*;
 
-use super::{Outcome, Trial, lists};
+use super::{Outcome, Trial, lists, trial::Entry};
 use crate::{Engine, Finished, Frontier, Inline, RunOptions, Schedule};
 
 static ENGINES: LazyLock<Vec<Engine>> = LazyLock::new(|| {
@@ -44,6 +44,11 @@ fn serially(trial: &Trial, options: &RunOptions) -> Outcome {
     trial.serially(options.record)
 }
 
+fn writes_a_key_twice(entry: &Entry) -> bool {
+    let Entry::Committed { writes, .. } = entry else { return false };
+    writes.iter().enumerate().any(|(at, (key, _))| writes[..at].iter().any(|(other, _)| other == key))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -76,7 +81,9 @@ proptest! {
             for engine in ENGINES.iter() {
                 let (parallel, finished) = trial.over_seeds(&seeds, engine, &options);
                 prop_assert_eq!(&parallel, &serial, "{} threads, {:?}, {:?}", engine.threads(), options, finished);
-                if let Some(Finished { stopped_at: None, stats }) = finished {
+                // A key that one transaction writes in two steps may be read between them; that is found and run again.
+                let in_steps = serial.entries.iter().any(writes_a_key_twice);
+                if let Some(Finished { stopped_at: None, stats }) = finished.filter(|_| !in_steps) {
                     prop_assert_eq!(stats.aborts, 0, "{} threads, {:?}", engine.threads(), options);
                 }
             }
