@@ -103,13 +103,13 @@ impl Checklist {
             ("receipts_root", self.receipts_root),
             ("logs_bloom", self.logs_bloom),
             ("requests_hash", self.requests_hash),
-            ("access_list_hash", self.access_list_hash),
             ("state_root", self.state_root),
             ("oracle", self.oracle),
             ("blob_gas_used", self.blob_gas_used),
             ("header_hash", self.header_hash),
             ("receipts", self.receipts),
             ("store", self.store),
+            ("access_list_hash", self.access_list_hash),
         ]
     }
 
@@ -300,6 +300,22 @@ mod tests {
             checks: Checklist { gas_used: Status::Ok, oracle: Status::Ok, ..Checklist::UNKNOWN },
             verified: true,
             error: None,
+        }
+    }
+
+    #[test]
+    fn each_status_stands_under_its_own_heading() {
+        let mut table = table();
+        let (state_root, oracle) = (Status::Ok, Status::Mismatch);
+        table.push(row(
+            &BlockReport { checks: Checklist { state_root, oracle, ..Checklist::UNKNOWN }, ..report() },
+            Mode::Parallel,
+        ));
+        let text = table.to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        for (heading, status) in [("requests", "unknown"), ("state ", "ok"), ("oracle", "mismatch")] {
+            let at = lines[0].find(heading).expect("a heading");
+            assert!(lines[2][at..].starts_with(status), "{heading}: {text}");
         }
     }
 
