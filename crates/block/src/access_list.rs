@@ -20,7 +20,7 @@ mod produce;
 mod seed;
 mod verify;
 
-use alloy_eip7928::{AccountChanges, bal::Bal, validate_block_access_list};
+use alloy_eip7928::{AccountChanges, BlockAccessListGasError, validate_block_access_list};
 use alloy_hardforks::EthereumHardforks;
 use alloy_primitives::{Address, B256, Bytes};
 use alloy_rlp::Decodable;
@@ -90,7 +90,10 @@ impl AccessList {
         }
         validate_block_access_list(&self.accounts, block.transactions.len())?;
         if chain.is_amsterdam_active_at_timestamp(header.timestamp) {
-            Bal::new(self.accounts.clone()).validate_gas_limit(header.gas_limit)?;
+            let items = alloy_eip7928::total_bal_items(&self.accounts);
+            if items > header.gas_limit / alloy_eip7928::ITEM_COST as u64 {
+                return Err(BlockAccessListGasError::new(items, header.gas_limit).into());
+            }
         } else {
             let (items, extended) = (alloy_eip7928::total_bal_items(&self.accounts), self.extended_items());
             let withdrawals = block.withdrawals.as_ref().map_or(0, |withdrawals| withdrawals.len() as u64);

@@ -64,7 +64,6 @@ impl Replay<'_> {
         record: Option<&Record>,
     ) -> Result<(Computed, Option<WholeState>), StateError> {
         let holds_roots = !fixture.chain.spec.is_byzantium_active_at_block(fixture.number());
-        let record = record.filter(|_| self.arguments.mode != Mode::Sequential);
         let recorded = record.filter(|_| holds_roots);
         let mut computed = Computed {
             access_list_hash: record
