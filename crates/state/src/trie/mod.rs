@@ -12,6 +12,7 @@
 //! | `root` | what is the root of a trie whose leaves are all at hand? |
 //! | `builder` | what are root and nodes of a trie whose leaves arrive one by one? |
 //! | `update` | what is the state root after a block's changes, and which nodes come and go? |
+//! | `set` | what are they when accounts are set outright, to go back to an earlier state? |
 //! | `state_trie` | what is the state root after this block, and the next, and the next? |
 //! | `proof` | which nodes prove what a block read, and that its new root is right? |
 //!
@@ -27,6 +28,7 @@ mod node;
 mod partial;
 mod proof;
 mod root;
+mod set;
 mod state_trie;
 mod update;
 mod walk;
@@ -40,6 +42,7 @@ use crate::StateError;
 pub use alloy_trie::{EMPTY_ROOT_HASH, Nibbles, TrieAccount};
 pub use builder::TrieBuilder;
 pub use proof::{RecordingNodes, prove};
+pub use set::{AccountUpdate, set_accounts};
 pub use state_trie::StateTrie;
 pub use update::{StorageTrieUpdate, TrieUpdates, state_root_after, update_state_root};
 pub use walk::{account, storage};
@@ -88,3 +91,6 @@ impl NodeReader for NoNodes {
 
 #[cfg(test)]
 pub(crate) mod reference_trie;
+
+#[cfg(test)]
+mod tests;

@@ -133,7 +133,7 @@ fn storage_root_before(
 }
 
 /// What the account trie holds for an account.
-fn account_leaf(account: &Account, storage_root: B256) -> Bytes {
+pub(super) fn account_leaf(account: &Account, storage_root: B256) -> Bytes {
     let mut leaf = Vec::new();
     trie_account(account, storage_root).encode(&mut leaf);
     leaf.into()
@@ -150,7 +150,7 @@ pub(crate) fn trie_account(account: &Account, storage_root: B256) -> TrieAccount
 }
 
 /// Stores every value first, then removes the keys without one.
-fn apply(
+pub(super) fn apply(
     trie: &mut PartialTrie<impl NodeReader>,
     updates: impl Iterator<Item = (B256, Option<Bytes>)>,
 ) -> Result<(), StateError> {
