@@ -26,6 +26,7 @@ use crate::{
         account_key, block_key, storage_key, storage_prefix,
     },
     nodes::Trie,
+    probe::{Step, Told},
     reader::View,
     tuning,
 };
@@ -71,11 +72,13 @@ pub(crate) fn load(
     database: &Database,
     base: &Head,
     entries: impl IntoIterator<Item = BaseEntry>,
+    told: &Told,
 ) -> Result<(), StoreError> {
     let marks = database.family(Column::Head);
     let mut batch = WriteBatch::default();
     batch.put_cf(marks, LOADING_KEY, base.encode());
     database.write(batch, &tuning::mark_write())?;
+    told.reached(Step::LoadMarked);
 
     let mut batch = WriteBatch::default();
     for entry in entries {
@@ -87,6 +90,7 @@ pub(crate) fn load(
     if let Some(expected) = base.state_root {
         database.write(std::mem::take(&mut batch), &tuning::part_write())?;
         batch = build_tries(database, base.number, expected)?;
+        told.reached(Step::TriesBuilt);
     }
     let meta = BlockMeta { hash: base.hash, parent_hash: None, state_root: base.state_root };
     put_head(database, base, &meta, &mut batch);

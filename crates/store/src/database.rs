@@ -8,7 +8,7 @@
 //! families     more or fewer than this layout's: another version's store -> Layout, no store at all -> NotAStore
 //!              none because the list of files is gone                                -> Incomplete
 //! RocksDB      opened, missing families created                                      -> Damaged, DiskFull, ...
-//! layout       version recorded where the store is new, compared where it is not     -> Layout
+//! layout       recorded where the store is new, compared or taken over where not     -> Layout
 //! ```
 //!
 //! RocksDB has a lock of its own, which tells a second opener only in prose, and cannot tell a full disk from a foreign
@@ -23,12 +23,13 @@ use std::{
 
 use alloy_primitives::Bytes;
 use rocksdb::{
-    ColumnFamily, DBPinnableSlice, DBWithThreadMode, Options, ReadOptions, SingleThreaded, WriteBatch, WriteOptions,
+    ColumnFamily, DBPinnableSlice, DBRawIteratorWithThreadMode, DBWithThreadMode, ReadOptions, SingleThreaded,
+    WriteBatch, WriteOptions,
 };
 
 use crate::{
     StoreError, StoreOptions,
-    layout::{Column, DecodeError, HEAD_KEY, LAYOUT_KEY, LAYOUT_VERSION, decode_layout_version},
+    layout::{Column, DecodeError, FORMER_LAYOUT, HEAD_KEY, LAYOUT_KEY, LAYOUT_VERSION, decode_layout_version},
     tuning,
 };
 
@@ -108,6 +109,11 @@ impl Database {
         Ok(found)
     }
 
+    /// The rows of a family as they are now, to be positioned by the caller.
+    pub(crate) fn rows(&self, column: Column, read: ReadOptions) -> DBRawIteratorWithThreadMode<'_, RocksDb> {
+        self.rocksdb.raw_iterator_cf_opt(self.family(column), read)
+    }
+
     /// Writes a batch, whole or not at all.
     pub(crate) fn write(&self, batch: WriteBatch, write: &WriteOptions) -> Result<(), StoreError> {
         self.rocksdb.write_opt(batch, write).map_err(|error| self.failed(error))
@@ -126,9 +132,11 @@ impl Database {
     fn check_layout(&self) -> Result<(), StoreError> {
         if let Some(bytes) = self.get(Column::Head, LAYOUT_KEY)? {
             let found = decode_layout_version(&bytes).map_err(|source| malformed(Column::Head, LAYOUT_KEY, source))?;
-            return supported(&self.path, found);
-        }
-        if self.get(Column::Head, HEAD_KEY)?.is_some() {
+            supported(&self.path, found)?;
+            if found == LAYOUT_VERSION {
+                return Ok(());
+            }
+        } else if self.get(Column::Head, HEAD_KEY)?.is_some() {
             return Err(StoreError::NotAStore { path: self.path.clone() });
         }
         let mut batch = WriteBatch::default();
@@ -178,7 +186,7 @@ fn check_absence(path: &Path) -> Result<(), StoreError> {
 /// A part of ours is what an interrupted creation leaves, or an older layout's. Others beside ours are a newer layout's.
 fn check_families(path: &Path) -> Result<(), StoreError> {
     let failed = |error| StoreError::from_rocksdb(path, error);
-    let options = Options::default();
+    let options = tuning::look_options();
     let families = RocksDb::list_cf(&options, path).map_err(failed)?;
     let ours = |name: &String| name == DEFAULT_FAMILY || Column::ALL.iter().any(|column| column.name() == name);
     let is_part = families.iter().all(ours);
@@ -203,8 +211,9 @@ fn check_families(path: &Path) -> Result<(), StoreError> {
     if is_part { Ok(()) } else { Err(foreign()) }
 }
 
+/// Whether a layout can be worked with: this version's, or one that becomes it by adding families without content.
 fn supported(path: &Path, found: u32) -> Result<(), StoreError> {
-    if found == LAYOUT_VERSION {
+    if found == LAYOUT_VERSION || found == FORMER_LAYOUT {
         return Ok(());
     }
     Err(StoreError::Layout { path: path.to_owned(), found, supported: LAYOUT_VERSION })

@@ -32,12 +32,21 @@ pub enum StoreError {
         /// What the operating system says; its kind tells a missing right from a read-only file system.
         source: io::Error,
     },
-    /// No space is left on the device. What was committed before is safe.
+    /// No space is left on the device, or a file has reached the greatest size that the process may write. What was
+    /// committed before is safe.
     #[error("no space is left for the store at {}", .path.display())]
     DiskFull {
         /// The store's directory.
         path: PathBuf,
         /// Which write found out.
+        source: io::Error,
+    },
+    /// The process, or the system, has no file handle left. What was committed before is safe.
+    #[error("no file handle is left for the store at {}: it needs about 600", .path.display())]
+    TooManyOpenFiles {
+        /// The store's directory.
+        path: PathBuf,
+        /// Which file could not be opened.
         source: io::Error,
     },
     /// The directory holds something, and it is not a store.
@@ -57,7 +66,7 @@ pub enum StoreError {
     /// The store was written in a layout that this version does not read.
     #[error(
         "the store at {} has layout {found}, this version reads layout {supported}: \
-         open it with the version that wrote it, or remove the directory and fill it anew", .path.display()
+         export it with the version that wrote it, or remove the directory and fill it anew", .path.display()
     )]
     Layout {
         /// The store's directory.
@@ -85,6 +94,47 @@ pub enum StoreError {
         path: PathBuf,
         /// The head marker.
         head: Head,
+    },
+    /// The head's state has no trie: its root node is missing, or another one is there.
+    #[error(
+        "the head of the store at {} is {}, and the tries are not those of its state: \
+         `ropewalk db verify` tells what is there, `ropewalk db rebuild` makes the tries anew from accounts and slots",
+        .path.display(), name(Some(.head))
+    )]
+    UnconfirmedRoot {
+        /// The store's directory.
+        path: PathBuf,
+        /// The head marker.
+        head: Head,
+    },
+    /// A block cannot be unwound to. The store is as it was.
+    #[error("cannot unwind to block {to}: the head is {}, and {}", name(.head.as_deref()), reach(.first))]
+    CannotUnwind {
+        /// The block to unwind to.
+        to: u64,
+        /// The store's head.
+        head: Option<Box<Head>>,
+        /// The lowest block that can be unwound to; `None` where there is none.
+        first: Option<u64>,
+    },
+    /// A block's record, or what it overwrote, is not there. The store is as it was.
+    #[error("column family {column} holds nothing of block {number}, which should be there")]
+    MissingRecord {
+        /// Name of the column family.
+        column: &'static str,
+        /// The block's number.
+        number: u64,
+    },
+    /// Undoing a block leads to another state than the one before it: the store is damaged, or the block was committed
+    /// with changes that did not tell what was there before. The store is as it was.
+    #[error("undoing block {number} leads to root {found}, the block before it has {expected}")]
+    WrongUnwoundRoot {
+        /// Number of the block that was to be undone.
+        number: u64,
+        /// Root of the block before it.
+        expected: B256,
+        /// Root that undoing it leads to.
+        found: B256,
     },
     /// The block does not follow the head. The store is as it was.
     #[error("block {number} with parent {parent_hash} does not extend the head, which is {}", name(.head.as_deref()))]
@@ -185,8 +235,13 @@ impl StoreError {
     /// Sorts an error of the operating system.
     pub(crate) fn from_io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
+        if matches!(source.raw_os_error(), Some(NO_HANDLE_IN_PROCESS | NO_HANDLE_IN_SYSTEM)) {
+            return Self::TooManyOpenFiles { path, source };
+        }
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path, source },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::DiskFull { path, source }
+            }
             _ => Self::Directory { path, source },
         }
     }
@@ -204,6 +259,9 @@ impl StoreError {
         };
         match kind {
             Some(kind) => Self::from_io(path, io::Error::new(kind, source)),
+            None if says("Too many open files") => {
+                Self::TooManyOpenFiles { path: path.to_owned(), source: io::Error::other(source) }
+            }
             None if says("lock hold by current process") || says("While lock file") => {
                 Self::Locked { path: path.to_owned() }
             }
@@ -220,12 +278,25 @@ fn name(head: Option<&Head>) -> String {
     }
 }
 
+/// How messages speak of how far back blocks can be unwound.
+fn reach(first: &Option<u64>) -> String {
+    match first {
+        Some(first) => format!("what is kept reaches back to block {first}"),
+        None => "nothing is kept to go back".to_owned(),
+    }
+}
+
 fn of_account(account: &Option<B256>) -> String {
     account.map_or_else(String::new, |hash| format!(", in the storage of account hash {hash}"))
 }
 
+/// EMFILE and ENFILE, which the standard library has no kind for.
+const NO_HANDLE_IN_PROCESS: i32 = 24;
+const NO_HANDLE_IN_SYSTEM: i32 = 23;
+
 /// The operating system's words in RocksDB's messages, and what they mean.
-const IO_KINDS: [(&str, io::ErrorKind); 5] = [
+const IO_KINDS: [(&str, io::ErrorKind); 6] = [
+    ("File too large", io::ErrorKind::FileTooLarge),
     ("No space left on device", io::ErrorKind::StorageFull),
     ("Disk quota exceeded", io::ErrorKind::QuotaExceeded),
     ("Read-only file system", io::ErrorKind::ReadOnlyFilesystem),

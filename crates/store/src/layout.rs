@@ -13,6 +13,8 @@
 //! storage_nodes  #address 32 | incarnation 8 | path      the same of a storage trie
 //! code           code hash 32                            the code
 //! blocks         number 8                                header 1 | hash 32 | [parent hash 32] | [state root 32]
+//! changesets     number 8                                what the block overwrote, see `changeset`
+//! cleared        number 8 | #address 32                  storage incarnation 8 that the block left
 //! block_hashes   number 8                                hash 32
 //! head           "head"                                  number 8 | hash 32 | [state root 32]
 //!                "layout"                                layout version 4
@@ -34,8 +36,9 @@
 //! An account may lose all its storage at once, and there may be millions of slots. So slots are stored under the
 //! account's *storage incarnation* (unrelated to the incarnations of a transaction): a number that starts at zero and
 //! steps up when storage is cleared. Slots of lower incarnations, and the nodes of their tries, stay on disk and no read
-//! reaches them. Clearing costs
-//! one small write whatever the size, and undoing it means putting the former number back.
+//! reaches them. Clearing costs one small write whatever the size, and undoing it means putting the former number back.
+//! `cleared` lists what waits to be removed: once the block that cleared a storage cannot be unwound any more, its slots
+//! and nodes are removed by their prefix, together with its changeset.
 //!
 //! The number has a column family of its own, not a field in the account, because it must outlive the account: if a
 //! contract is destroyed and its address used again, the old slots must not return. Nearly all accounts never leave
@@ -53,7 +56,10 @@ use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256, keccak256};
 use ropewalk_state::{Account, trie::Nibbles};
 
 /// Version of the layout on this page. It changes when old bytes would be read wrongly.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
+
+/// The layout before: all the same without changesets. A store in it is taken over, and its blocks cannot be unwound.
+pub(crate) const FORMER_LAYOUT: u32 = 2;
 
 /// How many of the latest block hashes are kept: as many as the BLOCKHASH opcode reaches back.
 pub const BLOCK_HASHES_KEPT: u64 = 256;
@@ -91,13 +97,15 @@ pub(crate) enum Column {
     StorageNodes,
     Code,
     Blocks,
+    Changesets,
+    Cleared,
     BlockHashes,
     Head,
 }
 
 impl Column {
     /// All of them, in the order of their discriminants.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Accounts,
         Self::Incarnations,
         Self::Storage,
@@ -105,6 +113,8 @@ impl Column {
         Self::StorageNodes,
         Self::Code,
         Self::Blocks,
+        Self::Changesets,
+        Self::Cleared,
         Self::BlockHashes,
         Self::Head,
     ];
@@ -119,6 +129,8 @@ impl Column {
             Self::StorageNodes => "storage_nodes",
             Self::Code => "code",
             Self::Blocks => "blocks",
+            Self::Changesets => "changesets",
+            Self::Cleared => "cleared",
             Self::BlockHashes => "block_hashes",
             Self::Head => "head",
         }
@@ -189,6 +201,11 @@ impl StorageIncarnation {
         self.0.to_be_bytes()
     }
 
+    /// The number itself, zero included.
+    pub(crate) fn from_raw(bytes: [u8; 8]) -> Self {
+        Self(u64::from_be_bytes(bytes))
+    }
+
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         match u64::from_be_bytes(exactly(bytes)?) {
             0 => Err(DecodeError::Zero),
@@ -222,11 +239,16 @@ pub(crate) fn after_prefix(prefix: &[u8; STORAGE_PREFIX_LENGTH]) -> Option<[u8; 
     None
 }
 
+/// What the key of a slot ends with, which is its key in the trie too.
+pub(crate) fn slot_key(slot: &U256) -> B256 {
+    keccak256(slot.to_be_bytes::<32>())
+}
+
 /// Key of a slot.
 pub(crate) fn storage_key(prefix: &[u8; STORAGE_PREFIX_LENGTH], slot: &U256) -> [u8; STORAGE_KEY_LENGTH] {
     let mut key = [0; STORAGE_KEY_LENGTH];
     key[..STORAGE_PREFIX_LENGTH].copy_from_slice(prefix);
-    key[STORAGE_PREFIX_LENGTH..].copy_from_slice(keccak256(slot.to_be_bytes::<32>()).as_slice());
+    key[STORAGE_PREFIX_LENGTH..].copy_from_slice(slot_key(slot).as_slice());
     key
 }
 
@@ -251,6 +273,26 @@ pub(crate) fn split_storage_prefix(key: &[u8]) -> Result<(B256, StorageIncarnati
 /// Key of a block.
 pub(crate) fn block_key(number: u64) -> [u8; 8] {
     number.to_be_bytes()
+}
+
+/// The number in a key that begins with one.
+pub(crate) fn block_of_key(key: &[u8]) -> Result<u64, DecodeError> {
+    let too_short = DecodeError::Length { found: key.len(), least: 8, most: 8 + 32 };
+    key.first_chunk().map(|number| u64::from_be_bytes(*number)).ok_or(too_short)
+}
+
+/// Key of a storage that the block cleared.
+pub(crate) fn cleared_key(number: u64, account: &B256) -> [u8; 8 + 32] {
+    let mut key = [0; 8 + 32];
+    key[..8].copy_from_slice(&number.to_be_bytes());
+    key[8..].copy_from_slice(account.as_slice());
+    key
+}
+
+/// The block, the account and the incarnation of a cleared storage.
+pub(crate) fn decode_cleared(key: &[u8], value: &[u8]) -> Result<(u64, B256, StorageIncarnation), DecodeError> {
+    let number = block_of_key(key)?;
+    Ok((number, decode_hash(&key[8..])?, StorageIncarnation::from_raw(exactly(value)?)))
 }
 
 pub(crate) fn encode_account(account: &Account) -> Vec<u8> {
@@ -381,7 +423,7 @@ fn exactly<const N: usize>(bytes: &[u8]) -> Result<[u8; N], DecodeError> {
 }
 
 /// At most 32 bytes, most significant first, as a number.
-fn number(bytes: &[u8]) -> Result<U256, DecodeError> {
+pub(crate) fn number(bytes: &[u8]) -> Result<U256, DecodeError> {
     match bytes.first() {
         Some(0) => Err(DecodeError::LeadingZeros),
         _ => Ok(U256::from_be_slice(bytes)),

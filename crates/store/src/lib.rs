@@ -18,12 +18,17 @@
 //! | `tuning` | every RocksDB knob, and what it costs |
 //! | `database` | opening: the lock, whose directory this is, which layout; RocksDB's errors made typed |
 //! | `commit` | a block's changes as one batch, with the state root they lead to |
+//! | `changeset` | what a block overwrote, in bytes |
+//! | `unwind` | one block undone, as one batch |
+//! | `prune` | how far back blocks can be unwound, and what goes once they cannot |
 //! | `nodes` | trie nodes by path: reading them, and writing what a block changes |
 //! | `flat` | the tries that the flat state makes, in one pass |
 //! | `verify` | the whole store held against itself |
 //! | `base` | a whole state as one load, guarded by a marker; and its removal |
 //! | `reader` | snapshots |
 //! | `counts` | how much there is |
+//! | `hint` | the head that the last process had, to tell what was lost |
+//! | `probe` | steps of the work, for whoever times it or ends it in between |
 //! | `store` | the head, and who may follow it |
 //!
 //! # Example
@@ -65,21 +70,28 @@
 pub mod layout;
 
 mod base;
+mod changeset;
 mod commit;
 mod counts;
 mod database;
 mod error;
 mod flat;
+mod hint;
 mod nodes;
+mod probe;
+mod prune;
 mod reader;
 mod store;
 mod tuning;
+mod unwind;
 mod verify;
 
 pub use base::BaseEntry;
 pub use counts::Counts;
 pub use error::StoreError;
+pub use hint::LostBlocks;
 pub use layout::{BlockMeta, Head};
+pub use probe::{Probe, Step};
 pub use reader::StoreReader;
 pub use store::Store;
 pub use tuning::{Durability, StoreOptions};

@@ -67,7 +67,8 @@ pub(crate) fn put_updates(
 }
 
 impl View<'_> {
-    fn node(&self, account: Option<B256>, path: &Nibbles, hash: &B256) -> Result<Option<Bytes>, StoreError> {
+    /// The node at `path` of a trie, which must have this hash; `None` where there is none.
+    pub(crate) fn node(&self, account: Option<B256>, path: &Nibbles, hash: &B256) -> Result<Option<Bytes>, StoreError> {
         let trie = match account {
             None => Trie::Accounts,
             Some(account) => Trie::Storage(storage_prefix(&account, self.incarnation(&account)?)),

@@ -11,6 +11,7 @@ use crate::{
     StoreError,
     commit::decode_incarnation,
     database::{Database, RocksDb, malformed},
+    flat::Rows,
     layout::{
         BlockMeta, Column, DecodeError, Head, STORAGE_PREFIX_LENGTH, StorageIncarnation, account_key, block_key,
         decode_account, decode_hash, decode_slot, storage_key, storage_prefix,
@@ -64,6 +65,22 @@ impl StoreReader {
     /// When the store cannot be read, or the value is malformed.
     pub fn block(&self, number: u64) -> Result<Option<BlockMeta>, StoreError> {
         self.view().get(Column::Blocks, &block_key(number), BlockMeta::decode)
+    }
+
+    /// Hands out every row of the database as bytes, by the name of its column family, its key and its value: families in
+    /// the order of [`layout`](crate::layout), keys ascending. Two stores hold the same if and only if their rows are
+    /// equal.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn for_each_row(&self, visit: &mut dyn FnMut(&'static str, &[u8], &[u8])) -> Result<(), StoreError> {
+        for column in Column::ALL {
+            let mut rows = Rows::new(self.view(), column, &[], tuning::scan());
+            while let Some((key, value)) = rows.next()? {
+                visit(column.name(), key, value);
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn view(&self) -> &View<'_> {

@@ -5,11 +5,15 @@ use std::{fmt, path::Path, sync::Arc};
 use ropewalk_state::{BlockCommit, StateError, StateWriter};
 
 use crate::{
-    BaseEntry, Durability, StoreError, StoreOptions, StoreReader, Verified, VerifyStep, base, commit,
+    BaseEntry, Durability, LostBlocks, Probe, Step, StoreError, StoreOptions, StoreReader, Verified, VerifyStep, base,
+    commit,
     database::{Database, malformed},
+    hint::Hint,
     layout::{BlockMeta, Column, HEAD_KEY, Head, LOADING_KEY, block_key},
+    probe::Told,
+    prune::History,
     reader::View,
-    tuning,
+    tuning, unwind,
     verify::verify,
 };
 
@@ -20,27 +24,80 @@ pub struct Store {
     database: Arc<Database>,
     durability: Durability,
     head: Option<Head>,
+    history: History,
+    /// Blocks committed since a commit waited for the disk.
+    unsynced: u32,
+    hint: Hint,
+    lost: Option<LostBlocks>,
     /// The block whose state is being loaded, or was when loading failed: the content is no block's state.
     loading: Option<Head>,
+    told: Told,
 }
 
 impl Store {
     /// Opens the store in the directory `path`, or creates an empty one where there is none.
     ///
-    /// It continues from the last block whose commit was not lost (see [`Durability`]).
+    /// It continues from the last block whose commit was not lost (see [`Durability`]); [`lost_blocks`](Self::lost_blocks)
+    /// tells whether there were others. A store in the layout before this one is taken over; its former blocks cannot be
+    /// unwound.
     ///
     /// # Errors
     /// When the store is open elsewhere, the directory cannot be used or holds something else, the layout is another
-    /// version's, a load was interrupted, or head and block records disagree. The error says which and what to do.
+    /// version's, a load was interrupted, or head, block records and trie disagree. The error says which and what to do.
     pub fn open(path: impl AsRef<Path>, options: &StoreOptions) -> Result<Self, StoreError> {
-        let database = Arc::new(Database::open(path.as_ref(), options)?);
+        Self::open_told(path.as_ref(), options, Told::default())?.confirmed()
+    }
+
+    /// As [`open`](Self::open), and opens a store whose tries are not those of its head's state too: to
+    /// [verify](Self::verify) it, or to make them anew.
+    ///
+    /// # Errors
+    /// As `open`, except for [`StoreError::UnconfirmedRoot`].
+    pub fn open_unconfirmed(path: impl AsRef<Path>, options: &StoreOptions) -> Result<Self, StoreError> {
+        Self::open_told(path.as_ref(), options, Told::default())
+    }
+
+    /// As [`open`](Self::open), with a probe that hears of every step from then on.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_probed(
+        path: impl AsRef<Path>,
+        options: &StoreOptions,
+        probe: Arc<dyn Probe>,
+    ) -> Result<Self, StoreError> {
+        Self::open_told(path.as_ref(), options, Told::to(probe))?.confirmed()
+    }
+
+    fn confirmed(self) -> Result<Self, StoreError> {
+        if let Some(head) = &self.head {
+            unwind::confirm_root(&self.database, head)?;
+        }
+        Ok(self)
+    }
+
+    fn open_told(path: &Path, options: &StoreOptions, told: Told) -> Result<Self, StoreError> {
+        let database = Arc::new(Database::open(path, options)?);
         if let Some(base) = read(&database, Column::Head, LOADING_KEY, Head::decode)? {
             return Err(StoreError::UnfinishedLoad { path: database.path().to_owned(), base });
         }
         let head = read(&database, Column::Head, HEAD_KEY, Head::decode)?;
-        let store = Self { database, durability: options.durability, head, loading: None };
-        store.confirm_head()?;
-        Ok(store)
+        if let Some(head) = &head {
+            confirm_head(&database, head)?;
+        }
+        let history = History::read(&database, options.changesets_kept, head.as_ref())?;
+        let hint = Hint::open(path);
+        let lost = hint.lost(head.as_ref());
+        let durability = options.durability;
+        Ok(Self { database, durability, head, history, unsynced: 0, hint, lost, loading: None, told })
+    }
+
+    /// Blocks that were committed before the store was opened and are not in it, because the end of the log was lost: in
+    /// a power cut as far as the [`Durability`] allows, or because the file was cut.
+    ///
+    /// It is told as far as it is known, until the next block is committed.
+    pub fn lost_blocks(&self) -> Option<LostBlocks> {
+        self.lost
     }
 
     /// The block whose state the store holds; `None` where it is empty.
@@ -76,10 +133,60 @@ impl Store {
             let (number, parent_hash) = (block.number, block.parent_hash);
             return Err(StoreError::NotExtending { head: self.head.map(Box::new), number, parent_hash });
         }
-        let (batch, head) = commit::block_batch(&self.database, self.head.as_ref(), block)?;
-        self.database.write(batch, &tuning::block_write(self.durability))?;
-        self.head = Some(head);
+        self.told.reached(Step::CommitBegins);
+        let prepared = commit::prepare(&self.database, self.head.as_ref(), &self.history, block, &self.told)?;
+        self.told.reached(Step::BatchReady);
+        let sync = self.durability.syncs_after(self.unsynced);
+        self.database.write(prepared.batch, &tuning::block_write(sync))?;
+        self.told.reached(Step::BatchWritten);
+        self.unsynced = if sync { 0 } else { self.unsynced.saturating_add(1) };
+        self.history = prepared.history;
+        self.set_head(prepared.head);
+        self.told.reached(Step::CommitEnds);
         Ok(())
+    }
+
+    /// Goes back to the state of block `number`: everything that the blocks after it did is undone.
+    ///
+    /// Each block is undone in one atomic batch, from the head down, so an interruption leaves the state of a block
+    /// between the two. When this returns, all of it is on the disk, whatever the durability of blocks. Every column
+    /// family has its former content again, except that changesets which were pruned meanwhile do not come back.
+    ///
+    /// # Errors
+    /// When `number` is above the head, or below the [first](Self::first_reachable) that can be gone back to: the store
+    /// is as it was. When the store cannot be read or written, or a changeset leads to another state than the one that
+    /// the block before had: the blocks undone until then stay undone.
+    pub fn unwind_to(&mut self, number: u64) -> Result<(), StoreError> {
+        self.refuse_unfinished()?;
+        let first = self.first_reachable();
+        let refusal = || StoreError::CannotUnwind { to: number, head: self.head.map(Box::new), first };
+        let mut head = self.head.filter(|head| number <= head.number).ok_or_else(refusal)?;
+        if number == head.number {
+            return Ok(());
+        }
+        first.filter(|first| *first <= number).ok_or_else(refusal)?;
+        self.told.reached(Step::UnwindBegins);
+        self.hint.forget();
+        while head.number > number {
+            let (batch, parent) = unwind::prepare(&self.database, &head)?;
+            self.told.reached(Step::UnwindBatchReady);
+            self.database.write(batch, &tuning::block_write(parent.number == number))?;
+            self.told.reached(Step::UnwindBatchWritten);
+            self.history = self.history.without(head.number);
+            self.set_head(parent);
+            head = parent;
+        }
+        self.unsynced = 0;
+        self.told.reached(Step::UnwindEnds);
+        Ok(())
+    }
+
+    /// The lowest block that [`unwind_to`](Self::unwind_to) can go back to: the head where nothing can be undone, `None`
+    /// where there is no head.
+    pub fn first_reachable(&self) -> Option<u64> {
+        let head = self.head?.number;
+        // The first changeset undoes the block that it belongs to.
+        Some(self.history.first.saturating_sub(1).min(head))
     }
 
     /// Makes `entries` the state and `base` the head of an empty store, so that the block after `base` can follow.
@@ -102,13 +209,15 @@ impl Store {
             return Err(StoreError::NotEmpty { head });
         }
         self.loading = Some(*base);
-        if let Err(error) = base::load(&self.database, base, entries) {
+        if let Err(error) = base::load(&self.database, base, entries, &self.told) {
             // Where this fails too, the mark stays and speaks for itself; the first error is the one to hear about.
             let _ = self.clear();
             return Err(error);
         }
         self.loading = None;
-        self.head = Some(*base);
+        self.history = self.history.from(base.number);
+        self.set_head(*base);
+        self.told.reached(Step::LoadEnds);
         Ok(())
     }
 
@@ -117,9 +226,12 @@ impl Store {
     /// # Errors
     /// When the store cannot be written. It is as it was then.
     pub fn clear(&mut self) -> Result<(), StoreError> {
+        self.hint.forget();
         base::clear(&self.database)?;
         self.loading = None;
         self.head = None;
+        self.lost = None;
+        self.history.first = 0;
         Ok(())
     }
 
@@ -127,8 +239,10 @@ impl Store {
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub fn sync(&self) -> Result<(), StoreError> {
-        self.database.sync()
+    pub fn sync(&mut self) -> Result<(), StoreError> {
+        self.database.sync()?;
+        self.unsynced = 0;
+        Ok(())
     }
 
     /// Holds the store against itself: the root of the flat state against the head's, the trie nodes against those that
@@ -151,19 +265,22 @@ impl Store {
         }
     }
 
-    /// Compares the head marker with the record of its block, which the same batch wrote.
-    fn confirm_head(&self) -> Result<(), StoreError> {
-        let Some(head) = self.head else { return Ok(()) };
-        let meta = read(&self.database, Column::Blocks, &block_key(head.number), BlockMeta::decode)?;
-        match meta {
-            // On top of a part of a state the block has a root, and the state it was committed to has none.
-            Some(meta)
-                if meta.hash == head.hash && (head.state_root.is_none() || meta.state_root == head.state_root) =>
-            {
-                Ok(())
-            }
-            _ => Err(StoreError::UnconfirmedHead { path: self.database.path().to_owned(), head }),
+    fn set_head(&mut self, head: Head) {
+        self.hint.note(&head);
+        self.lost = None;
+        self.head = Some(head);
+    }
+}
+
+/// Compares the head marker with the record of its block, which the same batch wrote.
+fn confirm_head(database: &Database, head: &Head) -> Result<(), StoreError> {
+    let meta = read(database, Column::Blocks, &block_key(head.number), BlockMeta::decode)?;
+    match meta {
+        // On top of a part of a state the block has a root, and the state it was committed to has none.
+        Some(meta) if meta.hash == head.hash && (head.state_root.is_none() || meta.state_root == head.state_root) => {
+            Ok(())
         }
+        _ => Err(StoreError::UnconfirmedHead { path: database.path().to_owned(), head: *head }),
     }
 }
 
@@ -175,13 +292,14 @@ impl StateWriter for Store {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { database, durability, head, loading } = self;
+        let Self { database, durability, head, history, loading, .. } = self;
         f.debug_struct("Store")
             .field("path", &database.path())
             .field("durability", durability)
             .field("head", head)
+            .field("history", history)
             .field("loading", loading)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

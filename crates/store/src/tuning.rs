@@ -4,6 +4,8 @@
 //! shared by all column families, and the memtables. Keys begin with hashes, so neighbours have nothing in common and
 //! reads are point look-ups without locality; that decides most of what follows.
 
+use std::num::NonZeroU32;
+
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, DataBlockIndexType, LogLevel,
     Options, ReadOptions, SliceTransform, WriteOptions,
@@ -16,23 +18,35 @@ use crate::layout::{Column, STORAGE_PREFIX_LENGTH};
 pub struct StoreOptions {
     /// What a power cut may cost.
     pub durability: Durability,
+    /// How many blocks back the store can be unwound: so many of the latest blocks leave behind what they overwrote,
+    /// about 100 bytes for each account or slot that they changed. With 0, none.
+    pub changesets_kept: u64,
     /// Size of the block cache in bytes: data, index and filter blocks of all column families.
     pub cache_bytes: usize,
     /// Total size of the memtables in bytes: what is committed and not yet in sorted files. The write-ahead log, and
     /// with it the time to open after a crash, grows with it.
     pub memtable_bytes: usize,
+    /// Most bytes that flushes and compactions may write in a second, so that commits need not wait for the disk behind
+    /// them.
+    pub compaction_bytes_per_second: u64,
 }
 
 impl Default for StoreOptions {
-    /// Every block synced, 256 MiB of cache, 64 MiB of memtables.
+    /// Every block synced, 1,024 blocks back, 256 MiB of cache, 64 MiB of memtables, 256 MiB of compaction a second.
     fn default() -> Self {
-        Self { durability: Durability::EveryBlock, cache_bytes: 256 << 20, memtable_bytes: 64 << 20 }
+        Self {
+            durability: Durability::EveryBlock,
+            changesets_kept: 1024,
+            cache_bytes: 256 << 20,
+            memtable_bytes: 64 << 20,
+            compaction_bytes_per_second: 256 << 20,
+        }
     }
 }
 
 /// When a committed block is safe from a power cut.
 ///
-/// A crash or a kill of the process alone loses nothing in either case, and whatever happens, the store reopens with
+/// A crash or a kill of the process alone loses nothing in any case, and whatever happens, the store reopens with
 /// the state of exactly one block: blocks are lost whole and from the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
@@ -40,9 +54,23 @@ pub enum Durability {
     /// waits for the disk once.
     #[default]
     EveryBlock,
+    /// Every so many blocks a commit waits for the disk, for its own block and those before it: a power cut costs the
+    /// blocks since then, one fewer than this number at most.
+    EveryBlocks(NonZeroU32),
     /// The operating system writes when it sees fit: a power cut costs the latest blocks, usually those of the last
     /// half minute. [`Store::sync`](crate::Store::sync) makes everything so far safe.
     OperatingSystem,
+}
+
+impl Durability {
+    /// Whether the next commit waits for the disk, when so many blocks were committed since one did.
+    pub(crate) fn syncs_after(self, unsynced: u32) -> bool {
+        match self {
+            Self::EveryBlock => true,
+            Self::EveryBlocks(blocks) => unsynced.saturating_add(1) >= blocks.get(),
+            Self::OperatingSystem => false,
+        }
+    }
 }
 
 /// Options of the database as a whole.
@@ -57,12 +85,23 @@ pub(crate) fn database_options(options: &StoreOptions) -> Options {
     database.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     // A log that went missing is found at open.
     database.set_track_and_verify_wals_in_manifest(true);
+    // Bursts of compaction would make commits wait: reads and the log share the disk with it.
+    database.set_ratelimiter(options.compaction_bytes_per_second.clamp(1, i64::MAX as u64) as i64, 100_000, 10);
     // Bounds file handles, and keeps open from touching every file of a large store.
     database.set_max_open_files(512);
     database.set_log_level(LogLevel::Warn);
     database.set_keep_log_file_num(2);
     database.set_stats_dump_period_sec(0);
     database
+}
+
+/// Options to look into a database that may be another's, without writing to it.
+pub(crate) fn look_options() -> Options {
+    let mut look = Options::default();
+    // Without it RocksDB wants to drop the tracked logs from its list, and has nowhere to write that when it only reads:
+    // it dereferences a null pointer (11.8).
+    look.set_track_and_verify_wals_in_manifest(true);
+    look
 }
 
 /// The column families with their options, around one cache.
@@ -110,7 +149,7 @@ fn column_options(column: Column, cache: &Cache) -> Options {
             table.set_block_size(16 << 10);
             family.set_compression_type(DBCompressionType::Lz4);
         }
-        Column::Blocks | Column::BlockHashes | Column::Head => {
+        Column::Blocks | Column::Changesets | Column::Cleared | Column::BlockHashes | Column::Head => {
             family.set_compression_type(DBCompressionType::Lz4);
         }
     }
@@ -122,10 +161,10 @@ fn column_options(column: Column, cache: &Cache) -> Options {
     family
 }
 
-/// How a block is written.
-pub(crate) fn block_write(durability: Durability) -> WriteOptions {
+/// How a block is written: waiting for the disk or not.
+pub(crate) fn block_write(sync: bool) -> WriteOptions {
     let mut write = WriteOptions::default();
-    write.set_sync(durability == Durability::EveryBlock);
+    write.set_sync(sync);
     write
 }
 

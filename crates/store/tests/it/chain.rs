@@ -11,7 +11,12 @@ use ropewalk_store::{Durability, Head, Store, StoreError, StoreOptions, StoreRea
 
 /// Small caches, and no waiting for the disk: these tests kill no power.
 pub(crate) fn options() -> StoreOptions {
-    StoreOptions { durability: Durability::OperatingSystem, cache_bytes: 4 << 20, memtable_bytes: 4 << 20 }
+    StoreOptions {
+        durability: Durability::OperatingSystem,
+        cache_bytes: 4 << 20,
+        memtable_bytes: 4 << 20,
+        ..StoreOptions::default()
+    }
 }
 
 pub(crate) fn open(path: &Path) -> Store {

@@ -2,8 +2,10 @@
 
 mod blocks;
 mod chain;
+mod content;
 mod loading;
 mod model;
 mod opening;
 mod tries;
+mod unwinding;
 mod verifying;

@@ -7,8 +7,13 @@ use proptest::{collection::vec, prelude::*};
 use ropewalk_state::{Account, AccountChange, Changes, Completeness, MemoryState, SlotChange, StateReader};
 use ropewalk_store::{BaseEntry, Head, Store, StoreOptions, StoreReader};
 
-use crate::chain::{address, block_hash, extend, options, verified, word};
+use crate::{
+    chain::{address, block_hash, extend, options, verified, word},
+    content::{Content, content, pruned},
+};
 
+/// How many blocks can be unwound.
+const KEPT: u64 = 5;
 const ADDRESSES: u8 = 5;
 const SLOTS: u64 = 4;
 
@@ -32,6 +37,8 @@ enum Fate {
 enum Step {
     /// Commit a block in which these accounts meet these fates; the last fate of an account counts.
     Commit(Vec<(u8, Fate)>),
+    /// Go so many blocks back, or as many as can be.
+    Unwind(u64),
     /// Close and open the store.
     Reopen,
     /// Clear the store and load its own content again, as the base of a block further on; said to be a whole state or a
@@ -54,6 +61,7 @@ fn fate() -> impl Strategy<Value = Fate> {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => vec((0..ADDRESSES, fate()), 0..5).prop_map(Step::Commit),
+        2 => (0..7_u64).prop_map(Step::Unwind),
         2 => Just(Step::Reopen),
         2 => any::<bool>().prop_map(|whole| Step::Reload { whole }),
         1 => Just(Step::Snapshot),
@@ -161,7 +169,7 @@ impl Model {
 
 /// With memtables this small, most blocks go through sorted files, their filters and compactions.
 fn open(path: &Path) -> Store {
-    let options = StoreOptions { memtable_bytes: 16 << 10, ..options() };
+    let options = StoreOptions { memtable_bytes: 16 << 10, changesets_kept: KEPT, ..options() };
     Store::open(path, &options).expect("the store opens")
 }
 
@@ -180,12 +188,38 @@ proptest! {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut store = Some(open(directory.path()));
         let mut model = Model::default();
+        // What was after each block that can still be gone back to, the head's last.
+        let mut past: Vec<(Model, Content)> = Vec::new();
         let mut snapshots = Vec::new();
         for step in &steps {
             let open_store = store.as_mut().expect("the store is open between steps");
             match step {
-                Step::Commit(fates) => extend(open_store, &model.apply(fates)).expect("the block is committed"),
-                Step::Reload { whole } => reload(open_store, &model, *whole),
+                Step::Commit(fates) => {
+                    extend(open_store, &model.apply(fates)).expect("the block is committed");
+                    past.push((model.clone(), content(open_store)));
+                }
+                Step::Unwind(blocks) => {
+                    let Some(head) = open_store.head() else { continue };
+                    let possible = head.number - open_store.first_reachable().expect("there is a head");
+                    prop_assert_eq!(possible, KEPT.min(past.len() as u64 - 1));
+                    let blocks = possible.min(*blocks);
+                    open_store.unwind_to(head.number - blocks).expect("it is unwound");
+                    past.truncate(past.len() - blocks as usize);
+                    let (then, content_then) = past.last().expect("the block gone back to").clone();
+                    let last_pruned = open_store.first_reachable().expect("there is a head");
+                    prop_assert_eq!(content(open_store), pruned(content_then, last_pruned));
+                    model = then;
+                    // What was pruned does not come back.
+                    let reachable = (head.number - blocks - last_pruned) as usize;
+                    past.drain(..past.len() - 1 - reachable);
+                }
+                Step::Reload { whole } => {
+                    if open_store.head().is_none() {
+                        continue;
+                    }
+                    reload(open_store, &model, *whole);
+                    past = vec![(model.clone(), content(open_store))];
+                }
                 Step::Snapshot => snapshots.push((open_store.reader(), model.clone())),
                 Step::Reopen => {
                     let head = open_store.head();

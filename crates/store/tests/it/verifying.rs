@@ -5,10 +5,10 @@ use std::path::Path;
 use alloy_primitives::{Address, B256, keccak256};
 use rocksdb::DB;
 use ropewalk_state::{Account, trie::Nibbles};
-use ropewalk_store::{FINDINGS_KEPT, Finding, Verified, VerifyStep};
+use ropewalk_store::{FINDINGS_KEPT, Finding, Store, Verified, VerifyStep};
 
 use crate::{
-    chain::{account, address, changes, destroy, extend, open, set, verified, with_code},
+    chain::{account, address, changes, destroy, extend, open, options, set, verified, with_code},
     opening::{put, tamper},
 };
 
@@ -35,7 +35,7 @@ fn found(damage: impl FnOnce(&mut DB)) -> Verified {
     let directory = tempfile::tempdir().expect("a temporary directory");
     fill(directory.path());
     tamper(directory.path(), damage);
-    let verified = verified(&open(directory.path()));
+    let verified = verified(&Store::open_unconfirmed(directory.path(), &options()).expect("the store opens"));
     assert_eq!(verified.findings_total, verified.findings.len() as u64);
     verified
 }
@@ -128,7 +128,7 @@ fn findings_beyond_a_stated_number_are_counted_only() {
             put(database, "storage", key, [1]);
         }
     });
-    let verified = verified(&open(directory.path()));
+    let verified = verified(&Store::open_unconfirmed(directory.path(), &options()).expect("the store opens"));
     assert_eq!((verified.findings.len(), verified.findings_total), (FINDINGS_KEPT, orphans as u64));
 }
 
