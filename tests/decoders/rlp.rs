@@ -4,7 +4,11 @@ use alloy_consensus::{Block, TxEnvelope};
 use alloy_eip7928::BlockAccessList;
 use alloy_primitives::Bytes;
 use alloy_rlp::{Decodable, Encodable};
-use ropewalk_block::{ChainSpec, recover};
+use ropewalk_block::{
+    ChainSpec,
+    import::{check_body, decode_block},
+    recover,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -38,6 +42,65 @@ fn no_bytes_make_the_decoder_of_blocks_panic() {
         import(&damaged(&valid, random));
         import(&arbitrary(random));
     });
+}
+
+/// Decodes a block as it stands in a chain file: what is taken is the one form of the block that comes out.
+fn chain_block(bytes: &[u8]) {
+    let Ok(decoded) = decode_block(bytes) else { return };
+    assert_eq!(alloy_rlp::encode(&decoded.block), bytes, "a block has one form");
+    assert_eq!(decoded.hash, decoded.block.header.hash_slow());
+    let body = &decoded.block.body;
+    assert!(body.transactions.len() + body.ommers.len() <= bytes.len());
+    let _ = check_body(&ChainSpec::mainnet(), &decoded);
+}
+
+/// The block with a header of every fork that gave headers new fields, and without what came later.
+fn of_every_fork(block: &Block<TxEnvelope>) -> Vec<Block<TxEnvelope>> {
+    let mut forks = vec![block.clone()];
+    let mut earlier = block.clone();
+    let mut drop_fields: Vec<fn(&mut Block<TxEnvelope>)> = vec![
+        |block| block.header.requests_hash = None,
+        |block| {
+            block.header.blob_gas_used = None;
+            block.header.excess_blob_gas = None;
+            block.header.parent_beacon_block_root = None;
+            block.body.transactions.retain(|transaction| !transaction.is_eip4844() && !transaction.is_eip7702());
+        },
+        |block| {
+            block.header.withdrawals_root = None;
+            block.body.withdrawals = None;
+        },
+        |block| {
+            block.header.base_fee_per_gas = None;
+            block.body.transactions.retain(TxEnvelope::is_legacy);
+        },
+    ];
+    for drop_field in drop_fields.drain(..) {
+        drop_field(&mut earlier);
+        forks.push(earlier.clone());
+    }
+    forks
+}
+
+#[test]
+fn no_bytes_make_the_importer_take_a_block_that_is_not_what_they_say() {
+    let block = generated_block();
+    let transactions = block.transactions.iter().map(|transaction| transaction.recovered.inner().clone());
+    let body = alloy_consensus::BlockBody {
+        transactions: transactions.take(20).collect(),
+        ommers: vec![block.header.clone()],
+        withdrawals: block.withdrawals,
+    };
+    let block = Block { header: block.header, body };
+    for block in of_every_fork(&block) {
+        let valid = alloy_rlp::encode(&block);
+        let decoded = decode_block(&valid).expect("a block of every fork is decoded");
+        assert_eq!(decoded.block, block);
+        rounds(1_000, |random| {
+            chain_block(&damaged(&valid, random));
+            chain_block(&arbitrary(random));
+        });
+    }
 }
 
 fn access_list(bytes: &[u8]) {

@@ -6,10 +6,11 @@
 
 use std::{env, path::PathBuf};
 
-/// The root of the repository.
+/// The root of the repository: the one that the tests run for, whichever clone built the artefacts that they share.
 #[must_use]
 pub fn workspace() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+    let package = env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    package.join("..")
 }
 
 /// The folder with material that is too large for the repository (`fixtures/mainnet/<number>/`), if it is here.

@@ -259,6 +259,8 @@ impl StoreError {
         };
         match kind {
             Some(kind) => Self::from_io(path, io::Error::new(kind, source)),
+            // A file that the database lists and that is gone.
+            None if says("No such file or directory") => Self::Damaged { path: path.to_owned(), source },
             None if says("Too many open files") => {
                 Self::TooManyOpenFiles { path: path.to_owned(), source: io::Error::other(source) }
             }

@@ -120,7 +120,7 @@ impl Database {
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub(super) fn sync(&self) -> Result<(), HistoryError> {
+    pub(super) fn sync(&mut self) -> Result<(), HistoryError> {
         Ok(self.store.sync()?)
     }
 }

@@ -3,5 +3,6 @@
 mod archive;
 mod chain;
 mod cut;
+mod database;
 mod history;
 mod made;
