@@ -73,7 +73,7 @@ impl StoreReader {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn for_each_row(&self, visit: &mut dyn FnMut(&'static str, &[u8], &[u8])) -> Result<(), StoreError> {
+    pub fn for_each_row(&self, mut visit: impl FnMut(&'static str, &[u8], &[u8])) -> Result<(), StoreError> {
         for column in Column::ALL {
             let mut rows = Rows::new(self.view(), column, &[], tuning::scan());
             while let Some((key, value)) = rows.next()? {

@@ -13,10 +13,10 @@ pub(crate) type Content = BTreeMap<&'static str, Rows>;
 /// What the store holds now.
 pub(crate) fn content(store: &Store) -> Content {
     let mut content = Content::new();
-    let mut take = |family, key: &[u8], value: &[u8]| {
+    let take = |family, key: &[u8], value: &[u8]| {
         content.entry(family).or_default().insert(key.to_vec(), value.to_vec());
     };
-    store.reader().for_each_row(&mut take).expect("every row can be read");
+    store.reader().for_each_row(take).expect("every row can be read");
     content
 }
 
