@@ -19,7 +19,8 @@ fn file(home: &Home, name: &str) -> PathBuf {
 
 #[test]
 fn a_damaged_database_is_refused_and_named() {
-    let cases: [(&str, fn(&mut Vec<u8>)); 3] = [
+    type Damage = fn(&mut Vec<u8>);
+    let cases: [(&str, Damage); 3] = [
         ("MANIFEST", |bytes| bytes[40] ^= 1),
         ("CURRENT", |bytes| *bytes = b"MANIFEST-999999\n".to_vec()),
         ("CURRENT", |bytes| bytes.clear()),
