@@ -308,6 +308,9 @@ const IO_KINDS: [(&str, io::ErrorKind); 6] = [
 
 impl From<StoreError> for StateError {
     fn from(error: StoreError) -> Self {
-        Self::source_failed(error)
+        match error {
+            StoreError::WrongStateRoot { number, expected, found } => Self::WrongStateRoot { number, expected, found },
+            error => Self::source_failed(error),
+        }
     }
 }

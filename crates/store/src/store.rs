@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use ropewalk_state::{BlockCommit, StateError, StateWriter};
+use ropewalk_state::{BlockCommit, StateError, StateStore, StateWriter};
 
 use crate::{
     BaseEntry, Durability, LostBlocks, Probe, Step, StoreError, StoreOptions, StoreReader, Verified, VerifyStep, base,
@@ -287,6 +287,14 @@ fn confirm_head(database: &Database, head: &Head) -> Result<(), StoreError> {
 impl StateWriter for Store {
     fn commit_block(&mut self, block: &BlockCommit<'_>) -> Result<(), StateError> {
         Ok(Self::commit_block(self, block)?)
+    }
+}
+
+impl StateStore for Store {
+    type Snapshot = StoreReader;
+
+    fn snapshot(&self) -> StoreReader {
+        self.reader()
     }
 }
 
