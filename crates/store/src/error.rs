@@ -117,6 +117,15 @@ pub enum StoreError {
         /// The lowest block that can be unwound to; `None` where there is none.
         first: Option<u64>,
     },
+    /// The store has no state yet.
+    #[error("the store is empty")]
+    Empty,
+    /// The store holds only a part of a state, which has no root and no tries.
+    #[error("the store holds only a part of the state of {}", name(Some(.head)))]
+    NotWhole {
+        /// The store's head.
+        head: Head,
+    },
     /// A block's record, or what it overwrote, is not there. The store is as it was.
     #[error("column family {column} holds nothing of block {number}, which should be there")]
     MissingRecord {
