@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::generate::{Link, Workload};
 
 pub(crate) use conformance::ConformanceArguments;
-pub(crate) use db::{DbArguments, DbCommand, DbPlace};
+pub(crate) use db::{DbArguments, DbCheckpoint, DbCommand, DbExport, DbLoad, DbPlace, DbUnwind};
 pub(crate) use durability::DurabilityArgument;
 pub(crate) use fetch::FetchArguments;
 pub(crate) use import::{ImportArguments, Switch};

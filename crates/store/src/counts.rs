@@ -3,7 +3,7 @@
 use rocksdb::ReadOptions;
 
 use crate::{
-    StoreError, StoreReader,
+    Store, StoreError, StoreReader,
     database::malformed,
     flat::Rows,
     layout::{self, Column, storage_prefix},
@@ -21,6 +21,32 @@ pub struct Counts {
     pub codes: u64,
     /// Blocks that are remembered.
     pub blocks: u64,
+}
+
+/// How many bytes a column family takes in sorted files, and about how many keys it has there and in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FamilySize {
+    /// The family's name.
+    pub name: &'static str,
+    /// Bytes in sorted files; what is in the log and not in them yet does not count.
+    pub bytes: u64,
+    /// Keys, as RocksDB estimates them.
+    pub keys: u64,
+}
+
+impl Store {
+    /// How large each column family is.
+    ///
+    /// # Errors
+    /// When RocksDB cannot say.
+    pub fn sizes(&self) -> Result<Vec<FamilySize>, StoreError> {
+        let size = |column: Column| {
+            let bytes = self.database().property(column, "rocksdb.live-sst-files-size")?;
+            let keys = self.database().property(column, "rocksdb.estimate-num-keys")?;
+            Ok(FamilySize { name: column.name(), bytes, keys })
+        };
+        Column::ALL.into_iter().map(size).collect()
+    }
 }
 
 impl StoreReader {

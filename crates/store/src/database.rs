@@ -124,6 +124,13 @@ impl Database {
         self.rocksdb.flush_wal(true).map_err(|error| self.failed(error))
     }
 
+    /// What RocksDB says of a family under a name of its own; 0 where it says nothing.
+    pub(crate) fn property(&self, column: Column, name: &str) -> Result<u64, StoreError> {
+        let value =
+            self.rocksdb.property_int_value_cf(self.family(column), name).map_err(|error| self.failed(error))?;
+        Ok(value.unwrap_or_default())
+    }
+
     /// Makes a copy in `path`.
     pub(crate) fn checkpoint(&self, path: &Path) -> Result<(), StoreError> {
         let made = Checkpoint::new(&self.rocksdb).and_then(|checkpoint| checkpoint.create_checkpoint(path));

@@ -88,7 +88,7 @@ mod tuning;
 mod unwind;
 mod verify;
 
-pub use counts::Counts;
+pub use counts::{Counts, FamilySize};
 pub use error::StoreError;
 pub use export::{Export, ExportError, RecordFault};
 pub use hint::LostBlocks;

@@ -300,6 +300,10 @@ impl Store {
         verify(&View::new(&self.database), self.head, progress)
     }
 
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     fn refuse_unfinished(&self) -> Result<(), StoreError> {
         match self.loading {
             Some(base) => Err(StoreError::UnfinishedLoad { path: self.database.path().to_owned(), base }),

@@ -1,19 +1,21 @@
-//! `ropewalk db`: what a database holds, and whether it is right.
+//! `ropewalk db`: what a database holds, whether it is right, and how it is taken back, copied and moved.
 
+mod change;
 mod stat;
+mod transfer;
 mod verify;
 
-use std::{io, path::Path};
+use std::{fs, io, path::Path};
 
 use alloy_primitives::B256;
 use ropewalk_block::CancelToken;
-use ropewalk_store::{Head, Store, StoreError, StoreOptions};
+use ropewalk_store::{ExportError, Head, LostBlocks, Store, StoreError, StoreOptions};
 use serde::Serialize;
 
 use crate::{
-    arguments::{DbArguments, DbCommand},
+    arguments::{DbArguments, DbCommand, DbPlace},
     compare::chain_of,
-    report::Progress,
+    report::{Progress, print, print_json},
     status::Status,
 };
 
@@ -26,6 +28,22 @@ enum DbError {
     /// It cannot be opened or read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A state cannot be exported, or an export cannot be loaded.
+    #[error("{path}")]
+    Export {
+        /// The file.
+        path: String,
+        /// Why.
+        source: ExportError,
+    },
+    /// A file or a directory cannot be made or opened.
+    #[error("cannot use {path}")]
+    File {
+        /// Which one.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
     /// The user wants the run to end.
     #[error("interrupted")]
     Interrupted,
@@ -55,7 +73,12 @@ impl From<Head> for HeadLine {
 pub(crate) fn db(arguments: &DbArguments, interrupt: &CancelToken) -> io::Result<Status> {
     let done = match &arguments.command {
         DbCommand::Stat(place) => open(&place.db).and_then(|store| stat::stat(&store, place)),
-        DbCommand::Verify(place) => open(&place.db).and_then(|store| verify::verify(&store, place, interrupt)),
+        DbCommand::Verify(place) => unconfirmed(&place.db).and_then(|store| verify::verify(&store, place, interrupt)),
+        DbCommand::Unwind(arguments) => change::unwind(arguments),
+        DbCommand::Rebuild(place) => change::rebuild(place),
+        DbCommand::Export(arguments) => transfer::export(arguments),
+        DbCommand::Load(arguments) => transfer::load(arguments),
+        DbCommand::Checkpoint(arguments) => transfer::checkpoint(arguments),
     };
     match done {
         Ok(status) => Ok(status),
@@ -70,8 +93,42 @@ pub(crate) fn db(arguments: &DbArguments, interrupt: &CancelToken) -> io::Result
 
 /// Opens a database that is there: looking at one must not make one.
 fn open(path: &Path) -> Result<Store, DbError> {
-    if !path.join("CURRENT").exists() {
-        return Err(DbError::Missing(path.display().to_string()));
+    must_exist(path)?;
+    let store = Store::open(path, &StoreOptions::default())?;
+    if let Some(LostBlocks { first, last, hash }) = store.lost_blocks() {
+        let blocks = format!("blocks {first} to {last} ({hash}) were committed here and are lost");
+        Progress::new(0).say(&format!("note: {}: {blocks}", path.display()));
     }
-    Ok(Store::open(path, &StoreOptions::default())?)
+    Ok(store)
+}
+
+/// The same, whether or not its tries are there.
+fn unconfirmed(path: &Path) -> Result<Store, DbError> {
+    must_exist(path)?;
+    Ok(Store::open_unconfirmed(path, &StoreOptions::default())?)
+}
+
+fn must_exist(path: &Path) -> Result<(), DbError> {
+    let is_there = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+    match is_there && (path.join("CURRENT").exists() || path.join("ropewalk.lock").exists()) {
+        true => Ok(()),
+        false => Err(DbError::Missing(path.display().to_string())),
+    }
+}
+
+/// Says what the head is now.
+fn print_head(store: &Store, place: &DbPlace, done: &str) -> Result<Status, DbError> {
+    let head = store.head().map(HeadLine::from);
+    match (place.json, head) {
+        (true, head) => print_json(&HeadReport { head })?,
+        (false, Some(HeadLine { number, hash, .. })) => print(&format!("{done}: block {number} ({hash})"))?,
+        (false, None) => print(&format!("{done}: empty"))?,
+    }
+    Ok(Status::Verified)
+}
+
+/// A head alone, as JSON has it.
+#[derive(Debug, Serialize)]
+struct HeadReport {
+    head: Option<HeadLine>,
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use ropewalk_store::{Counts, Store};
+use ropewalk_store::{Counts, FamilySize, Store};
 use serde::Serialize;
 
 use super::{DbError, HeadLine};
@@ -21,14 +21,29 @@ struct StatLine {
     slots: u64,
     codes: u64,
     blocks: u64,
+    /// Lowest block that the database can be unwound to.
+    first_reachable: Option<u64>,
+    /// All files.
     size_bytes: u64,
+    families: Vec<FamilyLine>,
+}
+
+/// A column family: bytes in sorted files, keys about.
+#[derive(Debug, Serialize)]
+struct FamilyLine {
+    name: &'static str,
+    bytes: u64,
+    keys: u64,
 }
 
 /// Counts everything and says so.
 pub(super) fn stat(store: &Store, place: &DbPlace) -> Result<Status, DbError> {
     let Counts { accounts, slots, codes, blocks } = store.reader().counts()?;
     let head = store.head().map(HeadLine::from);
-    let line = StatLine { head, accounts, slots, codes, blocks, size_bytes: size_bytes(&place.db) };
+    let family = |FamilySize { name, bytes, keys }| FamilyLine { name, bytes, keys };
+    let families = store.sizes()?.into_iter().map(family).collect();
+    let (first_reachable, size_bytes) = (store.first_reachable(), size_bytes(&place.db));
+    let line = StatLine { head, accounts, slots, codes, blocks, first_reachable, size_bytes, families };
     match place.json {
         true => print_json(&line)?,
         false => print(&line.text())?,
@@ -58,7 +73,13 @@ impl StatLine {
         row("slots", self.slots.to_string());
         row("codes", self.codes.to_string());
         row("blocks", self.blocks.to_string());
+        if let Some(first) = self.first_reachable {
+            row("can be unwound to", first.to_string());
+        }
         row("bytes on disk", self.size_bytes.to_string());
+        for FamilyLine { name, bytes, keys } in &self.families {
+            row(&format!("  {name}"), format!("{bytes} in sorted files, about {keys} keys"));
+        }
         table.to_string()
     }
 }
