@@ -14,8 +14,11 @@
 //! (I3), and the store takes the same blocks in the same order.
 //!
 //! - At most [`backlog`](PipelineOptions::backlog) blocks are executed and not committed: memory is bounded by them.
+//! - Snapshot and backlog change together: a block leaves the backlog in the moment in which a snapshot comes that holds
+//!   it, so that the two always make up the state of the block that was pushed last.
 //! - A block that cannot be committed, because its state root is wrong or the store fails, ends the pipeline: nothing
 //!   after it is committed, whatever was executed meanwhile. The store is at the last good block.
+//! - What is wrong with a block is told when all blocks before it are committed. On top of a wrong block nothing is judged.
 //! - The store belongs to the committer until [`Pipeline::finish`] gives it back. Dropping a pipeline ends it after the
 //!   block that is being committed.
 //!
@@ -25,7 +28,6 @@ mod backlog;
 mod committer;
 
 use std::{
-    collections::VecDeque,
     num::NonZeroUsize,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -35,7 +37,7 @@ use std::{
 use alloy_primitives::B256;
 use rayon::ThreadPool;
 use ropewalk_state::{
-    Changes, Overlay, StateError, StateReader, StateStore,
+    Changes, StateError, StateReader, StateStore,
     trie::{NodeReader, StateTrie},
 };
 
@@ -139,13 +141,14 @@ pub struct PipelineStats {
 }
 
 /// Commits blocks while later ones are executed.
+///
+/// Methods that wait for commits wait for the pool that roots are computed on, so not all of its threads may wait in one.
 pub struct Pipeline<S: StateStore> {
     shared: Arc<Shared<S::Snapshot>>,
     committer: Option<JoinHandle<S>>,
+    pool: Arc<ThreadPool>,
     options: PipelineOptions,
     tip: Tip,
-    /// Blocks that may not be in the newest snapshot yet, oldest first.
-    layers: VecDeque<ExecutedBlock>,
     stats: PipelineStats,
 }
 
@@ -156,12 +159,11 @@ impl<S: StateStore + Send + 'static> Pipeline<S> {
     /// When no thread can be started.
     pub fn new(store: S, tip: Tip, pool: Arc<ThreadPool>, options: PipelineOptions) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::new(tip.number, store.snapshot()));
-        let of_committer = Arc::clone(&shared);
+        let of_committer = (Arc::clone(&pool), Arc::clone(&shared));
         let committer = thread::Builder::new()
             .name("ropewalk-commit".to_owned())
-            .spawn(move || commit_all(store, &pool, &of_committer))?;
-        let (layers, stats) = (VecDeque::new(), PipelineStats::default());
-        Ok(Self { shared, committer: Some(committer), options, tip, layers, stats })
+            .spawn(move || commit_all(store, &of_committer.0, &of_committer.1))?;
+        Ok(Self { shared, committer: Some(committer), pool, options, tip, stats: PipelineStats::default() })
     }
 
     /// The block that the next one must extend.
@@ -174,9 +176,9 @@ impl<S: StateStore + Send + 'static> Pipeline<S> {
         self.shared.committed()
     }
 
-    /// The state after the block that was committed last.
+    /// The state after the block that was committed last, also after a failure.
     pub fn snapshot(&self) -> Arc<S::Snapshot> {
-        self.shared.snapshot().1
+        self.shared.snapshot()
     }
 
     /// What happened so far.
@@ -184,21 +186,12 @@ impl<S: StateStore + Send + 'static> Pipeline<S> {
         self.stats
     }
 
-    /// The state after [`tip`](Self::tip), for the next block to be executed on.
-    pub fn state(&mut self) -> Arc<dyn StateReader> {
-        let (committed, snapshot) = self.shared.snapshot();
-        while self.layers.front().is_some_and(|layer| layer.number <= committed) {
-            self.layers.pop_front();
-        }
-        if self.layers.is_empty() {
-            return snapshot;
-        }
-        let mut overlay = Overlay::new(snapshot);
-        for layer in &self.layers {
-            overlay.push(Arc::clone(&layer.changes));
-            overlay.insert_block_hash(layer.number, layer.hash);
-        }
-        Arc::new(overlay)
+    /// The state after [`tip`](Self::tip), for the next block to be executed on. It stays what it is.
+    ///
+    /// # Errors
+    /// When a block could not be committed.
+    pub fn state(&self) -> Result<Arc<dyn StateReader>, CommitFailure> {
+        Ok(Arc::new(self.shared.tip_state()?))
     }
 
     /// Hands a block over to be committed. It waits while the backlog is full.
@@ -206,18 +199,19 @@ impl<S: StateStore + Send + 'static> Pipeline<S> {
     /// # Errors
     /// When the block does not extend the tip, or an earlier block could not be committed.
     pub fn push(&mut self, block: ExecutedBlock) -> Result<(), PipelineError> {
+        self.shared.check()?;
         let extends = self.tip.number.checked_add(1) == Some(block.number) && self.tip.hash == block.parent_hash;
         if !extends {
             let ExecutedBlock { number, parent_hash, .. } = block;
             return Err(PipelineError::NotExtending { number, parent_hash, tip: self.tip });
         }
         let began = Instant::now();
-        let depth = self.shared.push(block.clone(), self.options.backlog.get())?;
+        let tip = Tip { number: block.number, hash: block.hash, state_root: block.state_root };
+        let depth = self.shared.push(block, self.options.backlog.get())?;
         self.stats.waited += began.elapsed();
         self.stats.deepest = self.stats.deepest.max(depth);
         self.stats.pushed += 1;
-        self.tip = Tip { number: block.number, hash: block.hash, state_root: block.state_root };
-        self.layers.push_back(block);
+        self.tip = tip;
         Ok(())
     }
 
@@ -225,10 +219,8 @@ impl<S: StateStore + Send + 'static> Pipeline<S> {
     ///
     /// # Errors
     /// When a block could not be committed.
-    pub fn drain(&mut self) -> Result<Arc<S::Snapshot>, CommitFailure> {
-        let snapshot = self.shared.drained()?;
-        self.layers.clear();
-        Ok(snapshot)
+    pub fn drain(&self) -> Result<Arc<S::Snapshot>, CommitFailure> {
+        self.shared.drained()
     }
 
     /// Waits until every block that was pushed is committed, and gives the store back: at the last block, or at the one
@@ -255,12 +247,29 @@ where
     /// The changes go with the block: those of the execution that is handed out are empty.
     ///
     /// # Errors
-    /// When the block is invalid or cannot be executed, or an earlier block could not be committed.
+    /// When the block is invalid or cannot be executed: every block before it is committed then. When one of those could not
+    /// be, the error is about that one, whatever is wrong with this block.
+    ///
+    /// # Panics
+    /// As [`BlockExecutor::execute`].
     pub fn execute(&mut self, executor: &BlockExecutor, block: &RecoveredBlock) -> Result<Execution, PipelineError> {
+        let executed = self.execute_on_trust(executor, block);
+        if let Err(PipelineError::Refused { .. }) = executed {
+            self.drain()?;
+        }
+        executed
+    }
+
+    /// The same, without a look at the blocks before.
+    fn execute_on_trust(
+        &mut self,
+        executor: &BlockExecutor,
+        block: &RecoveredBlock,
+    ) -> Result<Execution, PipelineError> {
         let (number, hash) = (block.header.number, block.hash);
         let refused =
             |source: ImportError| PipelineError::Refused { number, hash, source: Box::new(source), outcome: None };
-        let mut execution = executor.execute_to_check(block, self.state()).map_err(|error| refused(error.into()))?;
+        let mut execution = executor.execute_to_check(block, self.state()?).map_err(|error| refused(error.into()))?;
         let computed = self.computed(executor, block, execution.record.as_ref()).map_err(|error| match error {
             Ending::Committed(failure) => failure.into(),
             Ending::State(source) => refused(BlockError::State { position: Position::PostBlock, source }.into()),
@@ -277,7 +286,7 @@ where
 
     /// What the block's header claims besides the outcome.
     fn computed(
-        &mut self,
+        &self,
         executor: &BlockExecutor,
         block: &RecoveredBlock,
         record: Option<&Record>,
@@ -295,21 +304,33 @@ where
 
     /// The root after each transaction, which receipts before Byzantium hold. They are computed from the trie nodes of
     /// the block before, so that one must be committed first.
-    fn transaction_roots(&mut self, record: &Record) -> Result<Vec<B256>, Ending> {
+    fn transaction_roots(&self, record: &Record) -> Result<Vec<B256>, Ending> {
         let transactions = record.positions.len().saturating_sub(2);
-        let mut roots = Vec::with_capacity(transactions);
         if transactions == 0 {
-            return Ok(roots);
+            return Ok(Vec::new());
         }
-        let mut trie = StateTrie::new(self.drain()?, self.tip.state_root);
-        for (position, done) in record.positions[..=transactions].iter().enumerate() {
-            let root = trie.apply(&done.changes)?;
-            if position > 0 {
-                roots.push(root);
-            }
-        }
-        Ok(roots)
+        // This waits for the pool, and so must not wait on it.
+        let parent = self.drain()?;
+        Ok(self.pool.install(|| transaction_roots(parent, self.tip.state_root, record, transactions))?)
     }
+}
+
+/// The root after each of so many transactions, on the rayon pool that this is called from.
+fn transaction_roots(
+    parent: impl NodeReader,
+    root: B256,
+    record: &Record,
+    transactions: usize,
+) -> Result<Vec<B256>, StateError> {
+    let mut trie = StateTrie::new(parent, root);
+    let mut roots = Vec::with_capacity(transactions);
+    for (position, done) in record.positions[..=transactions].iter().enumerate() {
+        let root = trie.apply(&done.changes)?;
+        if position > 0 {
+            roots.push(root);
+        }
+    }
+    Ok(roots)
 }
 
 /// Why roots could not be computed.

@@ -2,8 +2,11 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
+
+use ropewalk_state::Overlay;
 
 use super::{CommitFailure, ExecutedBlock};
 
@@ -35,6 +38,12 @@ enum End {
     Now,
 }
 
+impl<R> State<R> {
+    fn check(&self) -> Result<(), CommitFailure> {
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+}
+
 impl<R> Shared<R> {
     pub(super) fn new(committed: u64, snapshot: R) -> Self {
         let snapshot = Arc::new(snapshot);
@@ -42,7 +51,8 @@ impl<R> Shared<R> {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// No code that can panic runs under the lock, so a poisoned one is as good as any.
+    /// Only handles are moved under the lock: no code of the store, no drop of a snapshot or of changes. So nobody waits
+    /// long for it, and a poisoned one is as good as any.
     fn lock(&self) -> MutexGuard<'_, State<R>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -55,9 +65,7 @@ impl<R> Shared<R> {
     /// Appends a block once there are fewer than `backlog`; returns how many there are then.
     pub(super) fn push(&self, block: ExecutedBlock, backlog: usize) -> Result<usize, CommitFailure> {
         let mut state = self.wait_while(|state| state.waiting.len() >= backlog && state.failure.is_none());
-        if let Some(failure) = &state.failure {
-            return Err(failure.clone());
-        }
+        state.check()?;
         state.waiting.push_back(block);
         let depth = state.waiting.len();
         drop(state);
@@ -78,28 +86,47 @@ impl<R> Shared<R> {
     pub(super) fn committed_first(&self, number: u64, snapshot: R) {
         let former = {
             let mut state = self.lock();
-            state.waiting.pop_front();
+            let block = state.waiting.pop_front();
             state.committed = number;
-            std::mem::replace(&mut state.snapshot, Arc::new(snapshot))
+            let snapshot = mem::replace(&mut state.snapshot, Arc::new(snapshot));
+            (block, snapshot)
         };
         self.changed.notify_all();
-        // Giving up a snapshot may take a while, which nobody should wait for.
+        // Giving up a snapshot may take a while, which nobody should wait for; and its code is the store's.
         drop(former);
     }
 
     /// The first block could not be committed, and none of those after it will be.
     pub(super) fn fail(&self, failure: CommitFailure) {
-        let mut state = self.lock();
-        state.waiting.clear();
-        state.failure = Some(failure);
-        drop(state);
+        let given_up = {
+            let mut state = self.lock();
+            state.failure = Some(failure);
+            mem::take(&mut state.waiting)
+        };
         self.changed.notify_all();
+        drop(given_up);
     }
 
-    /// Number of the block committed last, and the state after it.
-    pub(super) fn snapshot(&self) -> (u64, Arc<R>) {
+    /// Whether every block so far could be committed, or may be.
+    pub(super) fn check(&self) -> Result<(), CommitFailure> {
+        self.lock().check()
+    }
+
+    /// The state after the block that was pushed last: the newest snapshot, and what is not in it on top.
+    pub(super) fn tip_state(&self) -> Result<Overlay<Arc<R>>, CommitFailure> {
         let state = self.lock();
-        (state.committed, Arc::clone(&state.snapshot))
+        state.check()?;
+        let mut overlay = Overlay::new(Arc::clone(&state.snapshot));
+        for block in &state.waiting {
+            overlay.push(Arc::clone(&block.changes));
+            overlay.insert_block_hash(block.number, block.hash);
+        }
+        Ok(overlay)
+    }
+
+    /// The state after the block committed last.
+    pub(super) fn snapshot(&self) -> Arc<R> {
+        Arc::clone(&self.lock().snapshot)
     }
 
     /// Number of the block committed last.
@@ -110,10 +137,8 @@ impl<R> Shared<R> {
     /// The state once nothing is waiting.
     pub(super) fn drained(&self) -> Result<Arc<R>, CommitFailure> {
         let state = self.wait_while(|state| !state.waiting.is_empty() && state.failure.is_none());
-        match &state.failure {
-            Some(failure) => Err(failure.clone()),
-            None => Ok(Arc::clone(&state.snapshot)),
-        }
+        state.check()?;
+        Ok(Arc::clone(&state.snapshot))
     }
 
     /// There will be no more blocks.

@@ -17,14 +17,15 @@ struct StorePanicked {
 /// Commits what comes, in order, until there is no more or a block cannot be committed; then the store is given back.
 pub(super) fn commit_all<S: StateStore + Send>(mut store: S, pool: &ThreadPool, shared: &Shared<S::Snapshot>) -> S {
     while let Some(block) = shared.next() {
-        // After a panic the store is not written to any more. What it holds is for it to say: the panic came from it.
-        let committed =
-            catch_unwind(AssertUnwindSafe(|| pool.install(|| commit(&mut store, &block)).map(|()| store.snapshot())));
+        // After a panic the store is not written to any more. What it holds is for it to say: the panic came from it, or
+        // from a snapshot of it that was given up.
+        let committed = catch_unwind(AssertUnwindSafe(|| {
+            let snapshot = pool.install(|| commit(&mut store, &block).map(|()| store.snapshot()))?;
+            shared.committed_first(block.number, snapshot);
+            Ok(())
+        }));
         let source = match committed {
-            Ok(Ok(snapshot)) => {
-                shared.committed_first(block.number, snapshot);
-                continue;
-            }
+            Ok(Ok(())) => continue,
             Ok(Err(source)) => source,
             Err(panic) => StateError::source_failed(StorePanicked { message: message_of(&*panic) }),
         };

@@ -138,7 +138,7 @@ fn a_chain_reads_and_ends_as_it_does_without_the_pipeline() {
         let mut plain = Store::new(None);
         let mut pipeline = pipeline(Store::new(None), 1 + (seed % 5) as usize);
         for number in 1..=20 {
-            let state = pipeline.state();
+            let state = pipeline.state().expect("the store takes all");
             assert_eq!(seen(&*state), seen(&plain.state), "seed {seed}, before block {number}");
             assert_eq!(state.block_hash(number - 1).ok(), (number > 1).then(|| hash(number - 1)), "seed {seed}");
             let changes = changes(&*state, &mut random);

@@ -13,10 +13,10 @@ use crate::{
 const SALT: u64 = 77;
 
 /// What the phoenix does, by the first byte of its input; without input it takes money.
-mod command {
-    pub(super) const DIE: u8 = 1;
-    pub(super) const COUNT: u8 = 2;
-    pub(super) const TELL: u8 = 3;
+pub(crate) mod command {
+    pub(crate) const DIE: u8 = 1;
+    pub(crate) const COUNT: u8 = 2;
+    pub(crate) const TELL: u8 = 3;
 }
 
 /// A contract that counts in slot 0, tells its count and its slot 5, and dies.
@@ -32,7 +32,7 @@ fn egg() -> Code {
 }
 
 /// Where the nest lays the egg.
-fn bird() -> Address {
+pub(crate) fn bird() -> Address {
     create2_address(FIRST, SALT, &egg())
 }
 
@@ -42,19 +42,19 @@ fn nest() -> World {
 }
 
 /// A world in which the bird is there already, with storage of its own.
-fn hatched() -> World {
+pub(crate) fn hatched() -> World {
     nest().funded(bird(), 50, &phoenix()).slot(bird(), 0, 7).slot(bird(), 5, 9)
 }
 
-fn lay(sender: Address) -> Tx {
+pub(crate) fn lay(sender: Address) -> Tx {
     call(sender, FIRST)
 }
 
-fn tell(sender: Address, command: u8) -> Tx {
+pub(crate) fn tell(sender: Address, command: u8) -> Tx {
     call(sender, bird()).input([command])
 }
 
-fn die(sender: Address) -> Tx {
+pub(crate) fn die(sender: Address) -> Tx {
     tell(sender, command::DIE)
 }
 

@@ -16,11 +16,14 @@
 //! | `failures`, `sources` | state sources that fail or panic |
 //! | `lists` | records and access lists (EIP-7928): produced, followed, refused |
 //! | `frontier` | attempts that their turn overtakes |
+//! | `chain`, `ledger`, `pipeline` | blocks that follow each other, a store in memory, and both through a pipeline |
 //! | `embedding` | precompiles, inspectors and cancellation |
 //! | `random`, `programs` | random contracts in random blocks |
 
 mod assembler;
 mod case;
+mod chain;
+mod ledger;
 mod programs;
 mod sources;
 mod transaction;
@@ -38,6 +41,7 @@ mod emptiness;
 mod failures;
 mod frontier;
 mod lists;
+mod pipeline;
 mod positions;
 mod random;
 mod validity;

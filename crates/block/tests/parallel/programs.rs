@@ -55,6 +55,16 @@ pub(crate) fn random_case(random: &mut ChaCha8Rng) -> Case {
     case
 }
 
+/// A random world with an empty block on it, and the transactions of so many blocks. Builders skip those of them that
+/// are invalid.
+pub(crate) fn random_chain(random: &mut ChaCha8Rng, blocks: usize) -> (Case, Vec<Vec<Tx>>) {
+    let fork = *Fork::ALL.choose(random).expect("there are forks");
+    let mut ground = Ground::new(random, fork);
+    let world = ground.world();
+    let lists = (0..blocks).map(|_| ground.transactions()).collect();
+    (Case::new(fork, &world, &[]).beneficiary(ground.beneficiary).skipping(), lists)
+}
+
 impl<'r> Ground<'r> {
     fn new(random: &'r mut ChaCha8Rng, fork: Fork) -> Self {
         let senders = [ALICE, BOB, CAROL, DAVE][..random.random_range(2..=4)].to_vec();

@@ -228,6 +228,6 @@ fn files_that_cannot_be_read_are_known_before_the_database_is_touched() {
 #[test]
 fn without_files_there_is_nothing_to_import() {
     let (made, home) = (Made::shared(), Home::new());
-    assert_eq!(home.import(&made.genesis, &[]).code, Some(2));
+    assert_eq!(home.import_once(&made.genesis, &[]).code, Some(2));
     assert!(!home.db().exists());
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsStr,
     fs,
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -17,6 +18,7 @@ use ropewalk_replay::{
     fixture::write_rlp_chain,
     generate::{GenerateOptions, GeneratedBlock, Generator, Workload},
 };
+use ropewalk_store::{Store, StoreOptions};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -130,24 +132,52 @@ impl Home {
         path
     }
 
-    fn command(&self, genesis: &Path, files: &[&std::ffi::OsStr]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ropewalk"));
-        command.arg("import").arg("--genesis").arg(genesis).args(files).arg("--db").arg(self.db());
-        command
+    fn command(&self, genesis: &Path, files: &[&OsStr]) -> Command {
+        import_command(genesis, files, &self.db())
     }
 
-    /// Runs an import with lines of JSON to its end.
-    pub(crate) fn import(&self, genesis: &Path, files: &[&std::ffi::OsStr]) -> Ended {
+    /// Runs an import with lines of JSON to its end, and then the same without the pipeline on a copy of the database as it
+    /// was. Both must end in the same way, say the same and leave the same, row by row. Where the pipeline is an option
+    /// already, there is one import.
+    pub(crate) fn import(&self, genesis: &Path, files: &[&OsStr]) -> Ended {
+        if files.contains(&OsStr::new("--pipeline")) {
+            return self.import_once(genesis, files);
+        }
+        let twin = self.0.path().join("twin");
+        copy(&self.db(), &twin);
+        let ended = self.import_once(genesis, files);
+        let mut command = import_command(genesis, files, &twin);
+        let mut in_turn = Ended::of(command.args(["--pipeline", "off", "--json"]).output().expect("the binary runs"));
+        for text in [&mut in_turn.stdout, &mut in_turn.stderr] {
+            *text = text.replace(&twin.display().to_string(), &self.db().display().to_string());
+        }
+        assert_eq!((ended.code, &ended.stderr), (in_turn.code, &in_turn.stderr), "{files:?}");
+        assert_eq!(ended.timeless(), in_turn.timeless(), "{files:?}");
+        assert!(rows(&self.db()) == rows(&twin), "the pipeline leaves other rows: {files:?}");
+        if twin.exists() {
+            fs::remove_dir_all(&twin).expect("it is ours");
+        }
+        ended
+    }
+
+    /// Runs an import with lines of JSON to its end, and nothing besides.
+    pub(crate) fn import_once(&self, genesis: &Path, files: &[&OsStr]) -> Ended {
         Ended::of(self.command(genesis, files).arg("--json").output().expect("the binary runs"))
     }
 
     /// Runs an import that speaks to people.
-    pub(crate) fn import_aloud(&self, genesis: &Path, files: &[&std::ffi::OsStr]) -> Ended {
+    pub(crate) fn import_aloud(&self, genesis: &Path, files: &[&OsStr]) -> Ended {
         Ended::of(self.command(genesis, files).output().expect("the binary runs"))
     }
 
+    /// Starts an import whose lines of JSON can be read.
+    pub(crate) fn start_telling(&self, genesis: &Path, files: &[&OsStr]) -> Child {
+        let mut command = self.command(genesis, files);
+        command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs")
+    }
+
     /// Starts an import, whose output nobody reads.
-    pub(crate) fn start(&self, genesis: &Path, files: &[&std::ffi::OsStr]) -> Child {
+    pub(crate) fn start(&self, genesis: &Path, files: &[&OsStr]) -> Child {
         let mut command = self.command(genesis, files);
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs")
     }
@@ -180,6 +210,31 @@ impl Home {
     }
 }
 
+fn import_command(genesis: &Path, files: &[&OsStr], db: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ropewalk"));
+    command.arg("import").arg("--genesis").arg(genesis).args(files).arg("--db").arg(db);
+    command
+}
+
+/// Copies a directory without subdirectories, where there is one.
+fn copy(from: &Path, to: &Path) {
+    let Ok(entries) = fs::read_dir(from) else { return };
+    fs::create_dir(to).expect("writable");
+    for entry in entries {
+        let path = entry.expect("readable").path();
+        fs::copy(&path, to.join(path.file_name().expect("a file"))).expect("writable");
+    }
+}
+
+/// Family, key and value of everything in a database; `None` where there is none.
+pub(crate) fn rows(db: &Path) -> Option<Vec<(&'static str, Vec<u8>, Vec<u8>)>> {
+    let store = db.exists().then(|| Store::open(db, &StoreOptions::default()).ok()).flatten()?;
+    let mut rows = Vec::new();
+    let take = |family, key: &[u8], value: &[u8]| rows.push((family, key.to_vec(), value.to_vec()));
+    store.reader().for_each_row(take).expect("readable");
+    Some(rows)
+}
+
 /// What a process left.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -189,9 +244,24 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("text");
         Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// What was said, without the times.
+    fn timeless(&self) -> Vec<Value> {
+        let timeless = |line: &str| {
+            let mut line: Value = serde_json::from_str(line).expect("JSON");
+            let summary = line.get("summary").is_some();
+            let fields = if summary { line["summary"].as_object_mut() } else { line.as_object_mut() };
+            let fields = fields.expect("an object");
+            for time in ["ms", "seconds", "blocks_per_second"] {
+                fields.remove(time);
+            }
+            line
+        };
+        self.stdout.lines().map(timeless).collect()
     }
 
     pub(crate) fn last_line(&self) -> Value {

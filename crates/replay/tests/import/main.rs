@@ -4,6 +4,7 @@ mod archive;
 mod chain;
 mod cut;
 mod database;
+mod early;
 mod history;
 mod made;
 mod pipeline;
