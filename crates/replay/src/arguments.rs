@@ -121,8 +121,23 @@ Without --db the databases are temporary.";
 #[derive(Debug, Clone, PartialEq, Args)]
 pub(crate) struct BenchArguments {
     /// Fixtures, or trees of fixtures
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required_unless_present = "db", conflicts_with = "db", value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// Measure the whole path of a chain instead, from execution to the disk, in databases under this directory
+    #[arg(long, value_name = "DIR", requires_all = ["genesis", "chain"])]
+    pub db: Option<PathBuf>,
+    /// Genesis file of the chain
+    #[arg(long, value_name = "FILE", requires = "db")]
+    pub genesis: Option<PathBuf>,
+    /// The chain's blocks in RLP, one after the other
+    #[arg(long, value_name = "FILE", requires = "db")]
+    pub chain: Option<PathBuf>,
+    /// When blocks are safe from a power cut: each, every N blocks, or when the chain ends
+    #[arg(long, value_name = "block|N|os", default_value = "block", requires = "db")]
+    pub durability: DurabilityArgument,
+    /// Most blocks that are executed and not yet committed
+    #[arg(long, value_name = "N", default_value = "4", requires = "db")]
+    pub backlog: NonZeroUsize,
     /// Numbers of threads to measure; the last is the one of the column speed-up
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_values_t = [Threads::Count(NonZeroUsize::MIN), Threads::Auto])]
     pub threads: Vec<Threads>,
@@ -148,7 +163,12 @@ computes roots. The outcomes are compared before anything is timed.
 A sample repeats the block until 20 ms have passed. Each round takes one sample of every side, in
 alternating order. Reported are medians; spread is p90 - p10 as a share of the median.
 speedup = seq / t<N> of the last N, overhead = t1 / seq. The column 95 % bounds the median of the
-ratios of one round's samples, by bootstrap; a block whose upper bound is below 1 is called slower.";
+ratios of one round's samples, by bootstrap; a block whose upper bound is below 1 is called slower.
+
+With --db a chain of blocks goes the whole way: executed on a RocksDB state, outcome against header,
+state root, and written as durably as --durability says. In order means the oracle, then the root,
+then the write; the engine takes the last number of threads, with and without the pipeline. Every
+round begins with the genesis in an empty database. Every state root is compared with the header's.";
 
 /// Arguments of `ropewalk generate`.
 #[derive(Debug, Clone, PartialEq, Args)]

@@ -4,6 +4,7 @@
 //! until 20 ms have passed; one round takes a sample of every side, in alternating order, so that what the machine does
 //! besides falls on all of them. Before anything is timed, every side's outcome is compared with the oracle's.
 
+mod chain;
 mod statistics;
 
 use std::{io, path::Path, sync::Arc, time::Duration};
@@ -55,6 +56,9 @@ enum Failure {
 /// # Errors
 /// When standard output is closed or full.
 pub(crate) fn bench(arguments: &BenchArguments, interrupt: CancelToken) -> io::Result<Status> {
+    if let (Some(db), Some(genesis), Some(chain)) = (&arguments.db, &arguments.genesis, &arguments.chain) {
+        return chain::bench(&chain::Place { db, genesis, chain }, arguments, &interrupt);
+    }
     let (session, runners) = match prepare(arguments, interrupt) {
         Ok(prepared) => prepared,
         Err(error) => {

@@ -64,7 +64,7 @@ impl GenesisBlock {
     }
 
     /// The state as what block 0 changes in nothing.
-    pub(super) fn changes(&self) -> Changes {
+    pub(crate) fn changes(&self) -> Changes {
         let account = |(address, account)| {
             let slot = |(slot, after)| SlotChange { slot, before: U256::ZERO, after };
             let slots = self.state.iter_slots(&address).map(slot).collect();

@@ -33,7 +33,7 @@ use std::io;
 
 use ropewalk_block::CancelToken;
 
-pub(crate) use self::genesis::GenesisBlock;
+pub(crate) use self::{error::HistoryError, genesis::GenesisBlock, prepare::read_chain};
 use self::{run::Run, summary::Summary};
 use crate::{arguments::ImportArguments, status::Status};
 

@@ -1,7 +1,7 @@
 //! Blocks made ready on a thread of their own, a few ahead of execution: read, unpacked, decoded, the body checked and
 //! the senders recovered. None of that needs a state.
 
-use std::sync::mpsc::SyncSender;
+use std::{path::Path, sync::mpsc::SyncSender};
 
 use rayon::ThreadPool;
 use ropewalk_block::{
@@ -11,8 +11,10 @@ use ropewalk_block::{
 };
 
 use super::{
+    database::refused,
     error::HistoryError,
-    source::{Source, SourceBlock},
+    genesis::GenesisBlock,
+    source::{Source, SourceBlock, SourceFile},
 };
 
 /// Blocks that are ready and wait for execution, at most.
@@ -51,4 +53,20 @@ fn recovered(chain: &ChainSpec, source: &SourceBlock) -> Result<RecoveredBlock, 
     let decoded = &source.decoded;
     check_body(chain, decoded)?;
     Ok(recover(chain, decoded.block.clone(), Some(decoded.hash))?)
+}
+
+/// A genesis and all blocks of a file that follow it, ready to be executed, on the rayon pool this is called from. That
+/// the blocks follow each other is for whoever executes them to see.
+///
+/// # Errors
+/// When a file cannot be read or a block is wrong by itself.
+pub(crate) fn read_chain(genesis: &Path, file: &Path) -> Result<(GenesisBlock, Vec<RecoveredBlock>), HistoryError> {
+    let genesis = GenesisBlock::read(genesis)?;
+    let source = Source::new(std::iter::once(SourceFile::Chain(file.to_owned())))?;
+    let block = |source: Result<SourceBlock, HistoryError>| {
+        let source = source?;
+        recovered(&genesis.chain, &source).map_err(|fault| refused(&source, None, fault))
+    };
+    let blocks = source.map(block).collect::<Result<Vec<_>, _>>()?;
+    Ok((genesis, blocks))
 }

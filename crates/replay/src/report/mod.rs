@@ -4,6 +4,7 @@
 //! can be piped without the other.
 
 pub(crate) mod bench;
+pub(crate) mod chain;
 mod figure;
 mod progress;
 pub(crate) mod replay;
