@@ -23,6 +23,7 @@ use crate::{
         self, BLOCK_HASHES_KEPT, BlockMeta, Column, HEAD_KEY, Head, STORAGE_PREFIX_LENGTH, StorageIncarnation,
         account_key, block_key, cleared_key, decode_hash, storage_key, storage_prefix,
     },
+    node_cache::NodeCache,
     nodes::{self, Trie},
     probe::{Step, Told},
     prune::History,
@@ -36,6 +37,8 @@ pub(crate) struct Prepared {
     pub(crate) head: Head,
     /// Which blocks can be unwound after it.
     pub(crate) history: History,
+    /// What comes and goes in the tries.
+    pub(crate) tries: Option<TrieUpdates>,
 }
 
 /// The batch that commits `block` on top of `parent`, and the head it leads to.
@@ -48,12 +51,13 @@ pub(crate) fn prepare(
     parent: Option<&Head>,
     history: &History,
     block: &BlockCommit<'_>,
+    cache: &NodeCache,
     told: &Told,
 ) -> Result<Prepared, StoreError> {
     refuse_haunted_accounts(block)?;
     // Before the first block there is a whole state: the one without accounts.
     let parent_root = parent.map_or(Some(EMPTY_ROOT_HASH), |parent| parent.state_root);
-    let tries = parent_root.map(|root| update_tries(database, root, block)).transpose()?;
+    let tries = parent_root.map(|root| update_tries(database, cache, root, block)).transpose()?;
     told.reached(Step::RootComputed);
     let mut batch = Batch { database, number: block.number, writes: WriteBatch::default() };
     let changeset = Changeset {
@@ -69,13 +73,19 @@ pub(crate) fn prepare(
         Some(_) => history.put(database, block.number, &changeset, &mut batch.writes)?,
         None => history.from(block.number),
     };
-    Ok(Prepared { batch: batch.writes, head, history })
+    Ok(Prepared { batch: batch.writes, head, history, tries })
 }
 
 /// What the block changes in the tries of the state with root `parent`.
-fn update_tries(database: &Database, parent: B256, block: &BlockCommit<'_>) -> Result<TrieUpdates, StoreError> {
+fn update_tries(
+    database: &Database,
+    cache: &NodeCache,
+    parent: B256,
+    block: &BlockCommit<'_>,
+) -> Result<TrieUpdates, StoreError> {
     let number = block.number;
-    let (found, updates) = trie::update_state_root(&View::new(database), parent, block.changes)
+    let view = View::new(database);
+    let (found, updates) = trie::update_state_root(&cache.over(&view), parent, block.changes)
         .map_err(|source| StoreError::Trie { number, source })?;
     if found != block.state_root {
         return Err(StoreError::WrongStateRoot { number, expected: block.state_root, found });

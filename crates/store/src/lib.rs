@@ -22,6 +22,7 @@
 //! | `unwind` | one block undone, as one batch |
 //! | `prune` | how far back blocks can be unwound, and what goes once they cannot |
 //! | `nodes` | trie nodes by path: reading them, and writing what a block changes |
+//! | `node_cache` | the trie nodes that the latest blocks changed or passed |
 //! | `flat` | the tries that the flat state makes, in one pass |
 //! | `verify` | the whole store held against itself |
 //! | `load` | a whole state as one load through sorted files, guarded by a marker; and its removal |
@@ -79,6 +80,7 @@ mod export;
 mod flat;
 mod hint;
 mod load;
+mod node_cache;
 mod nodes;
 mod probe;
 mod prune;

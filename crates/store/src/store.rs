@@ -11,6 +11,7 @@ use crate::{
     hint::Hint,
     layout::{BlockMeta, Column, HEAD_KEY, Head, LOADING_KEY, block_key},
     load,
+    node_cache::NodeCache,
     probe::Told,
     prune::History,
     reader::View,
@@ -30,6 +31,8 @@ pub struct Store {
     unsynced: u32,
     hint: Hint,
     lost: Option<LostBlocks>,
+    /// Trie nodes of the head's state.
+    nodes: NodeCache,
     /// The block whose state is being loaded, or was when loading failed: the content is no block's state.
     loading: Option<Head>,
     told: Told,
@@ -89,8 +92,8 @@ impl Store {
         let history = History::read(&database, options.changesets_kept, head.as_ref())?;
         let hint = Hint::open(path);
         let lost = hint.lost(head.as_ref());
-        let durability = options.durability;
-        Ok(Self { database, durability, head, history, unsynced: 0, hint, lost, loading: None, told })
+        let (durability, nodes) = (options.durability, NodeCache::new(options.node_cache_bytes));
+        Ok(Self { database, durability, head, history, unsynced: 0, hint, lost, nodes, loading: None, told })
     }
 
     /// Blocks that were committed before the store was opened and are not in it, because the end of the log was lost: in
@@ -135,11 +138,16 @@ impl Store {
             return Err(StoreError::NotExtending { head: self.head.map(Box::new), number, parent_hash });
         }
         self.told.reached(Step::CommitBegins);
-        let prepared = commit::prepare(&self.database, self.head.as_ref(), &self.history, block, &self.told)?;
+        let parent = self.head.as_ref();
+        let prepared = commit::prepare(&self.database, parent, &self.history, block, &self.nodes, &self.told)?;
         self.told.reached(Step::BatchReady);
         let sync = self.durability.syncs_after(self.unsynced);
-        self.database.write(prepared.batch, &tuning::block_write(sync))?;
+        if let Err(error) = self.database.write(prepared.batch, &tuning::block_write(sync)) {
+            self.nodes.clear();
+            return Err(error);
+        }
         self.told.reached(Step::BatchWritten);
+        prepared.tries.into_iter().for_each(|tries| self.nodes.take_over(tries));
         self.unsynced = if sync { 0 } else { self.unsynced.saturating_add(1) };
         self.history = prepared.history;
         self.set_head(prepared.head);
@@ -168,6 +176,7 @@ impl Store {
         first.filter(|first| *first <= number).ok_or_else(refusal)?;
         self.told.reached(Step::UnwindBegins);
         self.hint.forget();
+        self.nodes.clear();
         while head.number > number {
             let (batch, parent) = unwind::prepare(&self.database, &head)?;
             self.told.reached(Step::UnwindBatchReady);
@@ -228,6 +237,7 @@ impl Store {
     /// written. In the first two cases nothing was changed.
     pub fn rebuild_tries(&mut self) -> Result<(), StoreError> {
         self.refuse_unfinished()?;
+        self.nodes.clear();
         load::rebuild(&self.database, &self.head.ok_or(StoreError::Empty)?, &self.told)
     }
 
@@ -269,6 +279,7 @@ impl Store {
     /// When the store cannot be written. It is as it was then.
     pub fn clear(&mut self) -> Result<(), StoreError> {
         self.hint.forget();
+        self.nodes.clear();
         load::clear(&self.database)?;
         self.loading = None;
         self.head = None;

@@ -23,6 +23,9 @@ pub struct StoreOptions {
     pub changesets_kept: u64,
     /// Size of the block cache in bytes: data, index and filter blocks of all column families.
     pub cache_bytes: usize,
+    /// Size of the cache of trie nodes in bytes: those of the head's state that the latest blocks changed or passed. They
+    /// are neither looked up nor hashed again.
+    pub node_cache_bytes: usize,
     /// Total size of the memtables in bytes: what is committed and not yet in sorted files. The write-ahead log, and
     /// with it the time to open after a crash, grows with it.
     pub memtable_bytes: usize,
@@ -32,12 +35,14 @@ pub struct StoreOptions {
 }
 
 impl Default for StoreOptions {
-    /// Every block synced, 1,024 blocks back, 256 MiB of cache, 64 MiB of memtables, 256 MiB of compaction a second.
+    /// Every block synced, 1,024 blocks back, 256 MiB of cache, 64 MiB of trie nodes, 64 MiB of memtables, 256 MiB of
+    /// compaction a second.
     fn default() -> Self {
         Self {
             durability: Durability::EveryBlock,
             changesets_kept: 1024,
             cache_bytes: 256 << 20,
+            node_cache_bytes: 64 << 20,
             memtable_bytes: 64 << 20,
             compaction_bytes_per_second: 256 << 20,
         }
