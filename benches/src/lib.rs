@@ -7,6 +7,8 @@ use mimalloc::MiMalloc;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
+pub mod state;
+
 /// How a benchmark's name says with how many threads it ran.
 pub fn thread_counts() -> [usize; 2] {
     [1, 2]

@@ -169,7 +169,8 @@ impl Model {
 
 /// With memtables this small, most blocks go through sorted files, their filters and compactions.
 fn open(path: &Path) -> Store {
-    let options = StoreOptions { memtable_bytes: 16 << 10, changesets_kept: KEPT, ..options() };
+    let options =
+        StoreOptions { memtable_bytes: 16 << 10, node_cache_bytes: 4 << 10, changesets_kept: KEPT, ..options() };
     Store::open(path, &options).expect("the store opens")
 }
 
