@@ -67,5 +67,8 @@ An import goes on from the head of the database: give the same files again after
 process that is killed leaves the state of a whole block. The first block that is wrong ends the import;
 those before it stay.
 
+State root and write of a block are under way while the next ones are executed, at most --backlog blocks
+behind. What is imported, told and refused is the same with --pipeline off.
+
 With --json each line holds number, hash, txs, gas_used, state_root and ms, or number, hash and error; the
 last line is a summary. docs/import.md describes both.";
