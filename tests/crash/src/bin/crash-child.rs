@@ -1,0 +1,91 @@
+//! The other process: it goes along a chain until it is killed, and says how far it has come.
+//!
+//! ```text
+//! crash-child work DIRECTORY SEED DURABILITY DONE [telling | ending ACTION STEP TIMES]
+//! ```
+
+#![expect(clippy::print_stderr, reason = "what goes wrong here is told to whoever runs the tests")]
+
+use std::{
+    io::Write,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+};
+
+use ropewalk_crash_tests::{
+    chain::Chain,
+    child::{Manner, Orders},
+    work::Work,
+};
+use ropewalk_store::{Probe, Step, StoreError};
+use rustix::process::{Signal, getpid, kill_process};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let result = match arguments.split_first() {
+        Some((mode, rest)) if mode == "work" => Orders::parse(rest).map(|orders| work(&orders)),
+        _ => None,
+    };
+    match result {
+        Some(Ok(())) => ExitCode::SUCCESS,
+        Some(Err(error)) => {
+            eprintln!("crash-child: {error}: {error:?}");
+            ExitCode::FAILURE
+        }
+        None => {
+            eprintln!("crash-child: not understood: {arguments:?}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// One write for each line, so that a line is said or it is not.
+fn say(line: &str) {
+    let line = format!("{line}\n");
+    // Nobody listens any more: the end is near.
+    let _ = std::io::stdout().lock().write_all(line.as_bytes());
+}
+
+fn work(orders: &Orders) -> Result<(), StoreError> {
+    let chain = Chain::draw(orders.seed, orders.durability);
+    let probe = Arc::new(Obedient { manner: orders.manner, action: AtomicUsize::new(0), times: AtomicU32::new(0) });
+    let mut work = Work::open(&orders.directory, &chain, orders.done, Arc::clone(&probe) as Arc<dyn Probe>)?;
+    say("open");
+    loop {
+        probe.action.store(work.done(), Ordering::Relaxed);
+        if !work.act()? {
+            break;
+        }
+        say(&format!("{} done", work.done()));
+    }
+    work.close();
+    say("end");
+    Ok(())
+}
+
+/// A probe that does what the orders say. It hears of every step on the thread that acts.
+struct Obedient {
+    manner: Manner,
+    /// The action that is going on.
+    action: AtomicUsize,
+    /// How often it has come to the step at which to end.
+    times: AtomicU32,
+}
+
+impl Probe for Obedient {
+    fn reached(&self, step: Step) {
+        match self.manner {
+            Manner::Quiet => {}
+            Manner::Telling => say(&format!("step {}", step.name())),
+            Manner::EndingAt { action, step: last, times } => {
+                let there = step == last && self.action.load(Ordering::Relaxed) == action;
+                if there && self.times.fetch_add(1, Ordering::Relaxed) + 1 == times {
+                    kill_process(getpid(), Signal::KILL).expect("a process may kill itself");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! A store that goes along a chain.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use ropewalk_store::{Probe, Step, Store, StoreError};
+
+use crate::chain::{Action, Chain};
+
+/// An open store, with the number of the chain's actions that are over.
+pub struct Work<'c> {
+    chain: &'c Chain,
+    path: PathBuf,
+    probe: Arc<dyn Probe>,
+    /// There is one except while an action closes and opens it.
+    store: Option<Store>,
+    done: usize,
+}
+
+/// A probe that does nothing.
+#[derive(Debug)]
+pub struct Nobody;
+
+impl Probe for Nobody {
+    fn reached(&self, _: Step) {}
+}
+
+impl<'c> Work<'c> {
+    /// Opens the store in which `done` actions are over.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open(path: &Path, chain: &'c Chain, done: usize, probe: Arc<dyn Probe>) -> Result<Self, StoreError> {
+        let mut work = Self { chain, path: path.to_owned(), probe, store: None, done };
+        work.store = Some(work.open_store()?);
+        Ok(work)
+    }
+
+    /// Does the next action. Without one it does nothing and says so.
+    ///
+    /// # Errors
+    /// The store's; then the action is not over and may be tried again.
+    pub fn act(&mut self) -> Result<bool, StoreError> {
+        let chain = self.chain;
+        let Some(action) = chain.actions.get(self.done) else { return Ok(false) };
+        match action {
+            Action::Reopen => {
+                self.store = None;
+                self.store = Some(self.open_store()?);
+            }
+            Action::Commit(hash) => self.store_mut()?.commit_block(&chain.known(hash).commit())?,
+            Action::Unwind(number) => self.store_mut()?.unwind_to(*number)?,
+            Action::Clear => self.store_mut()?.clear()?,
+            Action::Load(hash) => {
+                let block = chain.known(hash);
+                self.store_mut()?.load_base(&block.head, block.entries())?;
+            }
+            Action::Sync => self.store_mut()?.sync()?,
+        }
+        self.done += 1;
+        Ok(true)
+    }
+
+    /// Does all that is left.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn finish(&mut self) -> Result<(), StoreError> {
+        while self.act()? {}
+        Ok(())
+    }
+
+    /// How many actions are over.
+    pub fn done(&self) -> usize {
+        self.done
+    }
+
+    /// The store, which is opened where an action left it closed.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn store_mut(&mut self) -> Result<&mut Store, StoreError> {
+        if self.store.is_none() {
+            self.store = Some(self.open_store()?);
+        }
+        Ok(self.store.as_mut().expect("it is open now"))
+    }
+
+    /// Closes the store.
+    pub fn close(&mut self) {
+        self.store = None;
+    }
+
+    fn open_store(&self) -> Result<Store, StoreError> {
+        Store::open_probed(&self.path, &self.chain.options, Arc::clone(&self.probe))
+    }
+}
+
+impl fmt::Debug for Work<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Work").field("store", &self.store).field("done", &self.done).finish_non_exhaustive()
+    }
+}
