@@ -206,14 +206,7 @@ impl Course {
     fn new(seed: u64, options: StoreOptions, random: ChaCha8Rng) -> Self {
         let points = vec![Point { done: 0, at: At::Empty }];
         let chain = Chain { seed, options, actions: Vec::new(), points, blocks: BTreeMap::new() };
-        Self {
-            chain,
-            random,
-            branch: Vec::new(),
-            trie: StateTrie::empty(),
-            reachable: 0,
-            reloads: 0,
-        }
+        Self { chain, random, branch: Vec::new(), trie: StateTrie::empty(), reachable: 0, reloads: 0 }
     }
 
     /// A state to begin with: committed as block 0, or loaded as that of a later block.
@@ -255,8 +248,7 @@ impl Course {
         let state = self.state();
         let changes = draw::changes(&mut self.random, &state, size);
         let state_root = self.trie.apply(&changes).expect("a trie in memory lacks nothing");
-        let (number, parent) =
-            self.head().map_or((0, B256::ZERO), |block| (block.head.number + 1, block.head.hash));
+        let (number, parent) = self.head().map_or((0, B256::ZERO), |block| (block.head.number + 1, block.head.hash));
         let mut after = state;
         after.apply(&changes);
         let hash = self.put(number, parent, state_root, changes, after);

@@ -3,4 +3,5 @@
 //! `ROPEWALK_SEED` says at which seed to begin, `ROPEWALK_KILLS` and `ROPEWALK_CUTS` how long to go on (docs/crashes.md).
 
 mod kills;
+mod power;
 mod setting;
