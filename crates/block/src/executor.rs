@@ -17,6 +17,8 @@ mod transcript;
 
 use std::sync::Arc;
 
+use alloy_consensus::Header;
+use alloy_hardforks::EthereumHardforks;
 use ropewalk_engine::{
     CancelToken, Engine, Frontier, Inline, Memory, NoProbe, Position as EnginePosition, Probe, RunError, RunOptions,
     Schedule, Stats,
@@ -140,6 +142,34 @@ impl BlockExecutor {
         self.execute_probed(block, parent, &NoProbe)
     }
 
+    /// As [`execute`](Self::execute), with a [`Record`] where the block's header can only be checked by one: receipts
+    /// before Byzantium hold the state root after each transaction, headers from Amsterdam on the hash of the access
+    /// list.
+    ///
+    /// # Errors
+    /// As `execute`.
+    ///
+    /// # Panics
+    /// As `execute`.
+    pub fn execute_to_check(
+        &self,
+        block: &RecoveredBlock,
+        parent: Arc<dyn StateReader>,
+    ) -> Result<Execution, BlockError> {
+        let record = self.has_state_receipts(&block.header) || self.has_access_list(&block.header);
+        self.run(block, parent, None, record, &NoProbe)
+    }
+
+    /// Whether the receipts of a block with this header hold state roots.
+    pub(crate) fn has_state_receipts(&self, header: &Header) -> bool {
+        !self.chain.is_byzantium_active_at_block(header.number)
+    }
+
+    /// Whether this header holds the hash of an access list.
+    pub(crate) fn has_access_list(&self, header: &Header) -> bool {
+        self.chain.is_amsterdam_active_at_timestamp(header.timestamp)
+    }
+
     /// As [`execute`](Self::execute), with a probe that hears of every step of the engine.
     ///
     /// # Errors
@@ -153,7 +183,7 @@ impl BlockExecutor {
         parent: Arc<dyn StateReader>,
         probe: &impl Probe,
     ) -> Result<Execution, BlockError> {
-        self.run(block, parent, None, probe)
+        self.run(block, parent, None, false, probe)
     }
 
     /// Executes `block` by its access list: multi-version memory is seeded with what the list says, so that nothing waits
@@ -175,7 +205,7 @@ impl BlockExecutor {
         list: &AccessList,
     ) -> Result<Execution, BlockError> {
         list.check_form(&self.chain, block).map_err(InvalidBlock::from)?;
-        self.run(block, parent, Some(list), &NoProbe)
+        self.run(block, parent, Some(list), false, &NoProbe)
     }
 
     fn run(
@@ -183,6 +213,7 @@ impl BlockExecutor {
         block: &RecoveredBlock,
         parent: Arc<dyn StateReader>,
         list: Option<&AccessList>,
+        record: bool,
         probe: &impl Probe,
     ) -> Result<Execution, BlockError> {
         let chain = self.chain.for_block(&block.header);
@@ -195,7 +226,7 @@ impl BlockExecutor {
             access_list::seed(&memory, list, &*parent);
         }
         let verifier = list.map(|list| Verifier::new(list, block.transactions.len()));
-        let mut transcript = (self.options.record || list.is_some()).then(|| Transcript::new(verifier));
+        let mut transcript = (record || self.options.record || list.is_some()).then(|| Transcript::new(verifier));
         let options = self.run_options(list.is_some(), transcript.is_some());
         let invalid = if list.is_some() { InvalidTransactions::Reject } else { self.options.invalid };
         let gas = BlockGas::of(&env);

@@ -11,7 +11,8 @@
 //!
 //! [`ChainSpec`] says which rules hold in a block. What a block does besides its transactions is one EIP per file,
 //! put in order by `positions` and written against committed state. [`import`] is everything else that is checked of a
-//! block before and after it is executed. [`oracle`] executes a block in order with
+//! block before and after it is executed. [`pipeline`] drives a chain of blocks: one is executed while those before it
+//! are committed. [`oracle`] executes a block in order with
 //! alloy-evm, independently of the engine; [`first_difference`] tells where two outcomes part.
 //!
 //! This crate knows headers, signatures, forks, system calls and receipts. It does not know where state comes from, how
@@ -26,6 +27,7 @@ mod executor;
 pub mod import;
 pub mod oracle;
 mod outcome;
+pub mod pipeline;
 mod record;
 mod recovered;
 mod validate;

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod db;
+mod durability;
 mod fetch;
 mod import;
 
@@ -13,8 +14,9 @@ use crate::generate::{Link, Workload};
 
 pub(crate) use conformance::ConformanceArguments;
 pub(crate) use db::{DbArguments, DbCommand, DbPlace};
+pub(crate) use durability::DurabilityArgument;
 pub(crate) use fetch::FetchArguments;
-pub(crate) use import::ImportArguments;
+pub(crate) use import::{ImportArguments, Switch};
 
 /// Replays recorded Ethereum blocks on many threads and proves the outcome equal to running them in order.
 #[derive(Debug, Clone, PartialEq, Parser)]

@@ -53,6 +53,16 @@ pub enum StateError {
         /// Parent hash of the block that was refused.
         found: B256,
     },
+    /// A block's changes lead to another state root than its header claims, so the block was refused.
+    #[error("the state of block {number} has root {found}, its header claims {expected}")]
+    WrongStateRoot {
+        /// Number of the block that was refused.
+        number: u64,
+        /// The root that its header claims.
+        expected: B256,
+        /// The root that its changes lead to.
+        found: B256,
+    },
     /// The source itself failed: disk, network, database.
     #[error("state source failed")]
     Source(#[source] Arc<dyn Error + Send + Sync>),

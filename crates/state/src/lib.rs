@@ -31,4 +31,4 @@ pub use memory::{Completeness, MemoryState};
 pub use overlay::Overlay;
 pub use reader::StateReader;
 pub use witness::Witness;
-pub use writer::{BlockCommit, StateWriter};
+pub use writer::{BlockCommit, StateStore, StateWriter};

@@ -2,7 +2,7 @@
 
 use alloy_primitives::B256;
 
-use crate::{Changes, StateError};
+use crate::{Changes, StateError, StateReader};
 
 /// One executed block, ready to be made part of a state.
 #[derive(Debug, Clone, Copy)]
@@ -26,4 +26,13 @@ pub trait StateWriter {
     /// # Errors
     /// When the block does not extend the state's head, or the state cannot be written.
     fn commit_block(&mut self, block: &BlockCommit<'_>) -> Result<(), StateError>;
+}
+
+/// A writer that hands out owned snapshots of what it holds.
+pub trait StateStore: StateWriter {
+    /// A state as of one block, whatever is committed after it.
+    type Snapshot: StateReader + 'static;
+
+    /// The state after the block committed last.
+    fn snapshot(&self) -> Self::Snapshot;
 }

@@ -24,7 +24,7 @@ use std::{
 use alloy_primitives::Bytes;
 use rocksdb::{
     ColumnFamily, DBPinnableSlice, DBRawIteratorWithThreadMode, DBWithThreadMode, ReadOptions, SingleThreaded,
-    WriteBatch, WriteOptions,
+    WriteBatch, WriteOptions, checkpoint::Checkpoint,
 };
 
 use crate::{
@@ -122,6 +122,12 @@ impl Database {
     /// Waits until everything written is on the disk.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         self.rocksdb.flush_wal(true).map_err(|error| self.failed(error))
+    }
+
+    /// Makes a copy in `path`.
+    pub(crate) fn checkpoint(&self, path: &Path) -> Result<(), StoreError> {
+        let made = Checkpoint::new(&self.rocksdb).and_then(|checkpoint| checkpoint.create_checkpoint(path));
+        made.map_err(|error| StoreError::from_rocksdb(path, error))
     }
 
     /// Gives an error of RocksDB its type.

@@ -117,6 +117,15 @@ pub enum StoreError {
         /// The lowest block that can be unwound to; `None` where there is none.
         first: Option<u64>,
     },
+    /// The store has no state yet.
+    #[error("the store is empty")]
+    Empty,
+    /// The store holds only a part of a state, which has no root and no tries.
+    #[error("the store holds only a part of the state of {}", name(Some(.head)))]
+    NotWhole {
+        /// The store's head.
+        head: Head,
+    },
     /// A block's record, or what it overwrote, is not there. The store is as it was.
     #[error("column family {column} holds nothing of block {number}, which should be there")]
     MissingRecord {
@@ -308,6 +317,9 @@ const IO_KINDS: [(&str, io::ErrorKind); 6] = [
 
 impl From<StoreError> for StateError {
     fn from(error: StoreError) -> Self {
-        Self::source_failed(error)
+        match error {
+            StoreError::WrongStateRoot { number, expected, found } => Self::WrongStateRoot { number, expected, found },
+            error => Self::source_failed(error),
+        }
     }
 }

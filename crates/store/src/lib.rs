@@ -24,7 +24,8 @@
 //! | `nodes` | trie nodes by path: reading them, and writing what a block changes |
 //! | `flat` | the tries that the flat state makes, in one pass |
 //! | `verify` | the whole store held against itself |
-//! | `base` | a whole state as one load, guarded by a marker; and its removal |
+//! | `load` | a whole state as one load through sorted files, guarded by a marker; and its removal |
+//! | `export` | a whole state as one stream of bytes |
 //! | `reader` | snapshots |
 //! | `counts` | how much there is |
 //! | `hint` | the head that the last process had, to tell what was lost |
@@ -69,14 +70,15 @@
 
 pub mod layout;
 
-mod base;
 mod changeset;
 mod commit;
 mod counts;
 mod database;
 mod error;
+mod export;
 mod flat;
 mod hint;
+mod load;
 mod nodes;
 mod probe;
 mod prune;
@@ -86,11 +88,12 @@ mod tuning;
 mod unwind;
 mod verify;
 
-pub use base::BaseEntry;
 pub use counts::Counts;
 pub use error::StoreError;
+pub use export::{Export, ExportError, RecordFault};
 pub use hint::LostBlocks;
 pub use layout::{BlockMeta, Head};
+pub use load::BaseEntry;
 pub use probe::{Probe, Step};
 pub use reader::StoreReader;
 pub use store::Store;

@@ -1,15 +1,16 @@
 //! The head, and who may follow it.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, io::Read, path::Path, sync::Arc};
 
-use ropewalk_state::{BlockCommit, StateError, StateWriter};
+use ropewalk_state::{BlockCommit, StateError, StateStore, StateWriter};
 
 use crate::{
-    BaseEntry, Durability, LostBlocks, Probe, Step, StoreError, StoreOptions, StoreReader, Verified, VerifyStep, base,
-    commit,
+    BaseEntry, Durability, Export, ExportError, LostBlocks, Probe, Step, StoreError, StoreOptions, StoreReader,
+    Verified, VerifyStep, commit,
     database::{Database, malformed},
     hint::Hint,
     layout::{BlockMeta, Column, HEAD_KEY, Head, LOADING_KEY, block_key},
+    load,
     probe::Told,
     prune::History,
     reader::View,
@@ -207,12 +208,53 @@ impl Store {
     /// way the store is emptied again. If that fails too, or the process ends before, the store refuses to work and to
     /// open until its directory is removed.
     pub fn load_base(&mut self, base: &Head, entries: impl IntoIterator<Item = BaseEntry>) -> Result<(), StoreError> {
+        self.load(base, entries.into_iter().map(Ok::<_, StoreError>))
+    }
+
+    /// Makes the state of an export the state of an empty store, and its block the head.
+    ///
+    /// # Errors
+    /// When the export is torn or contradicts itself, and as [`load_base`](Self::load_base).
+    pub fn load_export(&mut self, export: Export<impl Read>) -> Result<Head, ExportError> {
+        let head = export.head();
+        self.load(&head, export)?;
+        Ok(head)
+    }
+
+    /// Makes the tries of the head's state anew from its accounts and slots, for a store that lost nodes.
+    ///
+    /// When it is interrupted, the head is [not confirmed](StoreError::UnconfirmedRoot) at the next open, and this can be
+    /// done again.
+    ///
+    /// # Errors
+    /// When the store holds no whole state, accounts and slots do not have the head's root, or it cannot be read or
+    /// written. In the first two cases nothing was changed.
+    pub fn rebuild_tries(&mut self) -> Result<(), StoreError> {
+        self.refuse_unfinished()?;
+        load::rebuild(&self.database, &self.head.ok_or(StoreError::Empty)?, &self.told)
+    }
+
+    /// Makes a copy of the store, as it is now, in the directory `path`, which must not exist. Files are shared with the
+    /// original where the file system can do that; the store can be written to meanwhile and afterwards.
+    ///
+    /// # Errors
+    /// When the store is being loaded, or the copy cannot be made.
+    pub fn checkpoint(&self, path: impl AsRef<Path>) -> Result<(), StoreError> {
+        self.refuse_unfinished()?;
+        self.database.checkpoint(path.as_ref())
+    }
+
+    fn load<E: From<StoreError>>(
+        &mut self,
+        base: &Head,
+        entries: impl Iterator<Item = Result<BaseEntry, E>>,
+    ) -> Result<(), E> {
         self.refuse_unfinished()?;
         if let Some(head) = self.head {
-            return Err(StoreError::NotEmpty { head });
+            return Err(StoreError::NotEmpty { head }.into());
         }
         self.loading = Some(*base);
-        if let Err(error) = base::load(&self.database, base, entries, &self.told) {
+        if let Err(error) = load::load(&self.database, base, entries, &self.told) {
             // Where this fails too, the mark stays and speaks for itself; the first error is the one to hear about.
             let _ = self.clear();
             return Err(error);
@@ -230,7 +272,7 @@ impl Store {
     /// When the store cannot be written. It is as it was then.
     pub fn clear(&mut self) -> Result<(), StoreError> {
         self.hint.forget();
-        base::clear(&self.database)?;
+        load::clear(&self.database)?;
         self.loading = None;
         self.head = None;
         self.lost = None;
@@ -290,6 +332,14 @@ fn confirm_head(database: &Database, head: &Head) -> Result<(), StoreError> {
 impl StateWriter for Store {
     fn commit_block(&mut self, block: &BlockCommit<'_>) -> Result<(), StateError> {
         Ok(Self::commit_block(self, block)?)
+    }
+}
+
+impl StateStore for Store {
+    type Snapshot = StoreReader;
+
+    fn snapshot(&self) -> StoreReader {
+        self.reader()
     }
 }
 

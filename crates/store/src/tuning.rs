@@ -113,6 +113,11 @@ pub(crate) fn column_descriptors(options: &StoreOptions) -> Vec<ColumnFamilyDesc
         .collect()
 }
 
+/// Options of a file with a sorted run of one family.
+pub(crate) fn run_options(column: Column) -> Options {
+    column_options(column, &Cache::new_lru_cache(0))
+}
+
 fn column_options(column: Column, cache: &Cache) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
@@ -166,11 +171,6 @@ pub(crate) fn block_write(sync: bool) -> WriteOptions {
     let mut write = WriteOptions::default();
     write.set_sync(sync);
     write
-}
-
-/// How a part of a base state is written: what follows it in the log is synced, or else it does not count.
-pub(crate) fn part_write() -> WriteOptions {
-    WriteOptions::default()
 }
 
 /// How a mark is written that must be on the disk before what it guards.

@@ -1,10 +1,11 @@
 //! Arguments of `ropewalk import`.
 
-use std::path::PathBuf;
+use std::{num::NonZeroUsize, path::PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use ropewalk_block::pipeline::PipelineOptions;
 
-use super::Threads;
+use super::{DurabilityArgument, Threads};
 
 /// Arguments of `ropewalk import`.
 #[derive(Debug, Clone, PartialEq, Args)]
@@ -24,9 +25,34 @@ pub(crate) struct ImportArguments {
     /// Number of threads; auto is the number of cores available
     #[arg(long, value_name = "auto|N", default_value = "auto")]
     pub threads: Threads,
+    /// Execute blocks while those before them are committed
+    #[arg(long, value_enum, value_name = "on|off", default_value_t = Switch::On)]
+    pub pipeline: Switch,
+    /// Most blocks that are executed and not yet committed
+    #[arg(long, value_name = "N", default_value = "4")]
+    pub backlog: NonZeroUsize,
+    /// When blocks are safe from a power cut: each, every N blocks, or when the import ends
+    #[arg(long, value_name = "block|N|os", default_value = "os")]
+    pub durability: DurabilityArgument,
     /// Print one JSON object per block, and a summary as the last line
     #[arg(long)]
     pub json: bool,
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+impl ImportArguments {
+    /// How the pipeline runs.
+    pub(crate) fn pipeline_options(&self) -> PipelineOptions {
+        PipelineOptions { backlog: self.backlog }
+    }
 }
 
 pub(super) const ABOUT: &str = "\

@@ -6,8 +6,8 @@ use alloy_primitives::{B256, U256};
 use ropewalk_block::{
     BlockError, ChainSpecError,
     import::{ImportError, MalformedBlock},
+    pipeline::CommitFailure,
 };
-use ropewalk_state::StateError;
 use ropewalk_store::StoreError;
 
 use super::{
@@ -67,9 +67,12 @@ pub(crate) enum HistoryError {
     /// The database cannot be opened, read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The state cannot be read back.
-    #[error("cannot read the database")]
-    State(#[from] StateError),
+    /// The thread that commits blocks cannot be started.
+    #[error("cannot start the thread that commits blocks")]
+    CommitThread(#[source] io::Error),
+    /// A block could not be committed, and not because of what it says.
+    #[error(transparent)]
+    Commit(#[from] CommitFailure),
     /// Threads cannot be started.
     #[error(transparent)]
     Threads(#[from] NoThreads),

@@ -12,21 +12,18 @@ use std::{
 };
 
 use alloy_consensus::Header;
-use alloy_hardforks::EthereumHardforks;
 use alloy_primitives::U256;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use ropewalk_block::{
-    BlockError, BlockExecutor, CancelToken, ChainSpec, CodeCache, Engine, ExecutorOptions, RecoveredBlock,
-    import::{ImportError, OutcomeFault},
+    BlockExecutor, CancelToken, ChainSpec, CodeCache, Engine, ExecutorOptions, RecoveredBlock, import::ImportError,
 };
 
 use super::{
     ancestry::Ancestry,
-    database::Database,
-    error::{FileFault, FilePlace, HistoryError, RefusedBlock},
+    database::{Database, refused},
+    error::{FileFault, HistoryError},
     genesis::GenesisBlock,
     prepare::{READY_BLOCKS, ReadyBlock, prepare_all},
-    receipts::{self, ReceiptDifference},
     source::{Source, SourceBlock, SourceFile},
     summary::{ImportedBlock, Summary},
 };
@@ -40,14 +37,8 @@ pub(super) struct Run<'a> {
     database_path: &'a Path,
     ancestry: Ancestry,
     pool: Arc<ThreadPool>,
-    executors: Executors,
+    executor: BlockExecutor,
     interrupt: &'a CancelToken,
-}
-
-/// The engine, with a record of each position where a header can only be checked by one, and without.
-struct Executors {
-    plain: BlockExecutor,
-    recording: BlockExecutor,
 }
 
 impl<'a> Run<'a> {
@@ -65,16 +56,22 @@ impl<'a> Run<'a> {
         let genesis = pool.install(|| GenesisBlock::read(&arguments.genesis))?;
         let archives = arguments.era1.iter().cloned().map(SourceFile::Era1);
         let source = Source::new(archives.chain(arguments.chain.iter().cloned().map(SourceFile::Chain)))?;
-        let database = Database::open(&arguments.db, &genesis)?;
+        let pool = Arc::new(pool);
+        let database = Database::open(arguments, &genesis, &pool)?;
         let chain = Arc::clone(&genesis.chain);
+        let options = ExecutorOptions {
+            codes: Arc::new(CodeCache::default()),
+            cancel: Some(interrupt.clone()),
+            ..ExecutorOptions::default()
+        };
         Ok(Self {
-            executors: Executors::new(&chain, &engine, interrupt),
+            executor: BlockExecutor::new(Arc::clone(&chain), engine, options),
             ancestry: Ancestry::new(&genesis),
             database_path: &arguments.db,
             source: Some(source),
             chain,
             database,
-            pool: Arc::new(pool),
+            pool,
             interrupt,
         })
     }
@@ -85,17 +82,18 @@ impl<'a> Run<'a> {
     /// When standard output is closed or full.
     pub(super) fn blocks(mut self, summary: &mut Summary) -> io::Result<Result<(), HistoryError>> {
         let Some(source) = self.source.take() else { return Ok(Ok(())) };
-        summary.begin(self.database.head(), source.size_bytes(), source.read_bytes());
+        let tip = self.database.tip();
+        summary.begin(tip, source.size_bytes(), source.read_bytes());
         let (send, ready) = sync_channel(READY_BLOCKS);
         let (chain, pool) = (Arc::clone(&self.chain), Arc::clone(&self.pool));
-        let known = self.database.head().number;
         let ended = thread::scope(|scope| {
-            scope.spawn(move || prepare_all(source, &chain, known, &pool, &send));
+            scope.spawn(move || prepare_all(source, &chain, tip.number, &pool, &send));
             self.take(ready, summary)
         })?;
-        // A block that is wrong does not make those before it less worth keeping.
-        let synced = self.database.sync();
-        Ok(ended.and(synced))
+        let (rest, committed) = self.database.finish();
+        rest.iter().try_for_each(|block| summary.add(block))?;
+        // A block that could not be committed comes before the one that the import ended with.
+        Ok(committed.and(ended))
     }
 
     /// Takes blocks until there are no more. The receiver goes with it, so that nobody prepares blocks in vain.
@@ -110,20 +108,23 @@ impl<'a> Run<'a> {
                 return Ok(Err(HistoryError::Interrupted));
             }
             match block.and_then(|block| self.block(block)) {
-                Ok(Some(imported)) => summary.add(&imported)?,
-                Ok(None) => summary.pass_over(self.ancestry.number()),
+                Ok(Taken::Executed) => {}
+                Ok(Taken::Known) => summary.pass_over(self.ancestry.number()),
                 Err(error) => return Ok(Err(error)),
+            }
+            while let Some(imported) = self.database.next_committed() {
+                summary.add(&imported)?;
             }
         }
         Ok(Ok(()))
     }
 
-    /// Imports one block; `None` where the database holds it already.
-    fn block(&mut self, ready: ReadyBlock) -> Result<Option<ImportedBlock>, HistoryError> {
+    /// Executes one block and hands it over to be committed, unless the database holds it already.
+    fn block(&mut self, ready: ReadyBlock) -> Result<Taken, HistoryError> {
         let started = Instant::now();
         let ReadyBlock { source, recovered } = ready;
         let number = source.decoded.block.header.number;
-        let head = self.database.head().number;
+        let head = self.database.tip().number;
         if number <= head {
             self.check_known(&source)?;
         }
@@ -133,7 +134,7 @@ impl<'a> Run<'a> {
             if number > expected {
                 self.ancestry.begin_with(&source.decoded, source.total_difficulty);
             }
-            return Ok(None);
+            return Ok(Taken::Known);
         }
         if number != expected {
             return Err(source.place.fault(match number == head + 1 {
@@ -145,13 +146,13 @@ impl<'a> Run<'a> {
         let block = self.checked(&source, recovered).map_err(|fault| refused(&source, None, fault))?;
         let total_difficulty = self.total_difficulty(&source)?;
         if let Some(block) = &block {
-            self.execute(&source, block)?;
+            let Header { number, state_root, gas_used, .. } = block.header;
+            let (hash, txs) = (source.decoded.hash, block.transactions.len());
+            let imported = ImportedBlock { number, hash, txs, gas_used, state_root, started, ms: 0.0 };
+            self.database.execute(&self.executor, &source, block, imported)?;
         }
         self.ancestry.push(&source.decoded, total_difficulty);
-        let Header { number, state_root, gas_used, .. } = source.decoded.block.header;
-        let (hash, txs) = (source.decoded.hash, source.decoded.block.body.transactions.len());
-        let ms = started.elapsed().as_secs_f64() * 1e3;
-        Ok(block.is_some().then_some(ImportedBlock { number, hash, txs, gas_used, state_root, ms }))
+        Ok(if block.is_some() { Taken::Executed } else { Taken::Known })
     }
 
     /// A block up to the head must be the one that the database holds.
@@ -186,56 +187,12 @@ impl<'a> Run<'a> {
             (sum, found) => Ok(sum.or(found)),
         }
     }
-
-    /// Executes a block and commits it, if its outcome is the one that its header claims.
-    fn execute(&mut self, source: &SourceBlock, block: &RecoveredBlock) -> Result<(), HistoryError> {
-        let parent = self.database.state();
-        let execution = match self.executors.of(&self.chain, &block.header).execute(block, parent) {
-            Ok(execution) => execution,
-            Err(BlockError::Cancelled { .. }) => return Err(HistoryError::Interrupted),
-            Err(error) => return Err(refused(source, None, error.into())),
-        };
-        let (outcome, record) = (&execution.outcome, execution.record.as_ref());
-        let Self { pool, database, chain, .. } = self;
-        match pool.install(|| database.commit(chain, block, outcome, record))? {
-            Ok(()) => Ok(()),
-            Err(fault) => {
-                let archive = source.receipts.as_ref().filter(|_| matches!(fault, OutcomeFault::ReceiptsRoot { .. }));
-                let receipt = archive.and_then(|archive| receipts::first_difference(&outcome.receipts, archive));
-                Err(refused(source, receipt, fault.into()))
-            }
-        }
-    }
 }
 
-fn refused(source: &SourceBlock, receipt: Option<ReceiptDifference>, fault: ImportError) -> HistoryError {
-    let place = FilePlace { block: None, ..source.place.clone() };
-    let (number, hash) = (source.decoded.block.header.number, source.decoded.hash);
-    Box::new(RefusedBlock { place, number, hash, receipt, fault }).into()
-}
-
-impl Executors {
-    fn new(chain: &Arc<ChainSpec>, engine: &Engine, interrupt: &CancelToken) -> Self {
-        let codes = Arc::new(CodeCache::default());
-        let executor = |record| {
-            let options = ExecutorOptions {
-                codes: Arc::clone(&codes),
-                cancel: Some(interrupt.clone()),
-                record,
-                ..ExecutorOptions::default()
-            };
-            BlockExecutor::new(Arc::clone(chain), engine.clone(), options)
-        };
-        Self { plain: executor(false), recording: executor(true) }
-    }
-
-    /// Receipts before Byzantium hold the state root after each transaction, headers from Amsterdam on the hash of the
-    /// access list: both need to know what each transaction did.
-    fn of(&self, chain: &ChainSpec, header: &Header) -> &BlockExecutor {
-        let early = !chain.is_byzantium_active_at_block(header.number);
-        match early || chain.is_amsterdam_active_at_timestamp(header.timestamp) {
-            true => &self.recording,
-            false => &self.plain,
-        }
-    }
+/// What was done with a block.
+enum Taken {
+    /// It was executed, and is on its way into the database.
+    Executed,
+    /// The database held it before.
+    Known,
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use alloy_primitives::B256;
-use ropewalk_store::Head;
+use ropewalk_block::pipeline::Tip;
 use serde::Serialize;
 
 use super::{error::HistoryError, source::ByteCount};
@@ -28,7 +28,10 @@ pub(super) struct ImportedBlock {
     pub(super) txs: usize,
     pub(super) gas_used: u64,
     pub(super) state_root: B256,
-    /// From the block being ready to its commit, in milliseconds.
+    /// When its execution began.
+    #[serde(skip)]
+    pub(super) started: Instant,
+    /// From then until its commit was seen, in milliseconds.
     #[serde(serialize_with = "six_digits")]
     pub(super) ms: f64,
 }
@@ -41,8 +44,6 @@ pub(super) struct Summary {
     read: ByteCount,
     started: Instant,
     refreshed: Instant,
-    /// The head before the import.
-    began_at: Option<Head>,
     blocks: u64,
     known: u64,
     txs: u64,
@@ -95,7 +96,6 @@ impl Summary {
             read: ByteCount::default(),
             started: now,
             refreshed: now,
-            began_at: None,
             blocks: 0,
             known: 0,
             txs: 0,
@@ -105,11 +105,10 @@ impl Summary {
     }
 
     /// Begins at a head, with files of so many bytes.
-    pub(super) fn begin(&mut self, head: Head, size_bytes: u64, read: ByteCount) {
+    pub(super) fn begin(&mut self, head: Tip, size_bytes: u64, read: ByteCount) {
         self.progress = Progress::of_bytes(size_bytes);
         self.read = read;
-        self.began_at = Some(head);
-        self.head = Some(triple(head));
+        self.head = Some((head.number, head.hash, head.state_root));
         self.started = Instant::now();
     }
 
@@ -195,10 +194,6 @@ impl Summary {
         let rate = self.blocks as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
         self.progress.reach(self.read.bytes(), format!("block {number}, {rate:.0} blocks/s"));
     }
-}
-
-fn triple(head: Head) -> (u64, B256, B256) {
-    (head.number, head.hash, head.state_root.unwrap_or_default())
 }
 
 fn six_digits<S: serde::Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {

@@ -6,3 +6,4 @@ mod cut;
 mod database;
 mod history;
 mod made;
+mod pipeline;

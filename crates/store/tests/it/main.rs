@@ -3,6 +3,7 @@
 mod blocks;
 mod chain;
 mod content;
+mod exporting;
 mod loading;
 mod model;
 mod opening;
