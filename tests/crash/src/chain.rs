@@ -1,8 +1,9 @@
 //! A chain of made-up blocks with what happens to it, the same for the same seed in every process.
 //!
 //! A [`Chain`] is a list of [`Action`]s on a store: blocks are committed, unwound and followed by others, the state is
-//! cleared and loaded again, the store is closed and opened. What the store holds changes at [`Point`]s, each of which is
-//! the state of one block, nothing, or a load that has not come to its end. An action leads over one point or, where it
+//! cleared and loaded again, tries are made anew, the store is closed and opened. What the store holds changes at
+//! [`Point`]s, each of which is the state of one block, nothing, or a load or a making of tries that has not come to its
+//! end. An action leads over one point or, where it
 //! is made of several atomic steps, over several:
 //!
 //! ```text
@@ -35,6 +36,8 @@ pub enum Action {
     Clear,
     /// The whole state of the block with this hash is loaded.
     Load(B256),
+    /// The tries are made anew from accounts and slots.
+    Rebuild,
     /// Everything committed is made safe from a power cut.
     Sync,
     /// The store is closed and opened.
@@ -48,6 +51,8 @@ pub enum At {
     Empty,
     /// A part of the state of the block with this hash, which is being loaded.
     Loading(B256),
+    /// The state of the block with this hash, its tries not or in parts.
+    WithoutTries(B256),
     /// The state of the block with this hash.
     Block(B256),
 }
@@ -128,9 +133,15 @@ impl Chain {
         Self::drawn(seed, options, actions, random)
     }
 
-    /// The same with chosen options and number of actions.
-    pub fn draw_with(seed: u64, options: StoreOptions, actions: usize) -> Self {
-        Self::drawn(seed, options, actions, ChaCha8Rng::seed_from_u64(seed))
+    /// The chain of a store that is to be damaged: in the end there are sorted files, and a log that is not in them yet.
+    pub fn to_damage(seed: u64) -> Self {
+        let options = StoreOptions {
+            memtable_bytes: 128 << 10,
+            changesets_kept: 8,
+            cache_bytes: 4 << 20,
+            ..StoreOptions::default()
+        };
+        Self::drawn(seed, options, 60, ChaCha8Rng::seed_from_u64(seed))
     }
 
     fn drawn(seed: u64, options: StoreOptions, actions: usize, random: ChaCha8Rng) -> Self {
@@ -238,7 +249,11 @@ impl Course {
                 let gap = self.random.random_range(1..50);
                 self.load(head + gap, state);
             }
-            20..24 => self.commit(Size::Nothing),
+            20..22 => {
+                let hash = *self.branch.last().expect("a chain begins with a block");
+                self.over(Action::Rebuild, [At::WithoutTries(hash), At::Block(hash)]);
+            }
+            22..24 => self.commit(Size::Nothing),
             24..32 => self.commit(Size::Large),
             _ => self.commit(Size::Usual),
         }

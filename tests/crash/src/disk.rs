@@ -177,11 +177,10 @@ struct File<'d> {
     safe: usize,
 }
 
-/// A change of names, in one directory.
+/// A change of names. What gets a name is a file, whether or not the name that it had then survives.
 enum Naming<'d> {
     Create { name: &'d str, file: usize },
-    Rename { from: &'d str, to: &'d str },
-    Link { from: &'d str, to: &'d str },
+    Rename { from: &'d str, to: &'d str, file: usize },
     Unlink(&'d str),
     MakeDirectory(&'d str),
     RemoveDirectory(&'d str),
@@ -194,52 +193,76 @@ struct Past<'d> {
     names: Vec<(usize, Naming<'d>)>,
     /// Namings of records before this one are safe, for each directory.
     safe_names: HashMap<&'d str, usize>,
+    /// Inodes are used again once a file is gone, so they stand for the file that got them last.
+    by_inode: HashMap<u64, usize>,
+    /// Names as the process saw them.
+    by_name: HashMap<&'d str, usize>,
 }
 
 impl<'d> Past<'d> {
     fn new(disk: &'d Disk, at: usize) -> Self {
         let contents = disk.start.files.values();
         let files = contents.map(|start| File { start, changes: Vec::new(), safe: 0 }).collect();
-        let mut past = Self { disk, files, names: Vec::new(), safe_names: HashMap::new() };
-        // Inodes are used again once a file is gone, so they stand for the file that got them last.
-        let mut by_inode: HashMap<u64, usize> =
-            disk.start.files.keys().enumerate().map(|(at, name)| (disk.inodes[name], at)).collect();
-        for (index, record) in disk.records[..at].iter().enumerate() {
-            past.take(index, record, &mut by_inode);
-        }
+        let names = || disk.start.files.keys().enumerate();
+        let mut past = Self {
+            disk,
+            files,
+            names: Vec::new(),
+            safe_names: HashMap::new(),
+            by_inode: names().map(|(at, name)| (disk.inodes[name], at)).collect(),
+            by_name: names().map(|(at, name)| (name.as_str(), at)).collect(),
+        };
+        disk.records[..at].iter().enumerate().for_each(|(index, record)| past.take(index, record));
         past
     }
 
-    fn take(&mut self, index: usize, record: &'d Record, by_inode: &mut HashMap<u64, usize>) {
-        let known = |inode: &u64| *by_inode.get(inode).expect("a file is created or there before it is used");
+    fn take(&mut self, index: usize, record: &'d Record) {
         match record {
             Record::Create { inode, path } => {
-                by_inode.insert(*inode, self.files.len());
-                self.names.push((index, Naming::Create { name: path, file: self.files.len() }));
+                self.by_inode.insert(*inode, self.files.len());
+                self.give(index, path, self.files.len());
                 self.files.push(File { start: &[], changes: Vec::new(), safe: 0 });
             }
-            Record::Resize { inode, size } => {
-                self.files[known(inode)].changes.push((index, Change::Resize(*size as usize)));
-            }
+            Record::Resize { inode, size } => self.change(index, *inode, Change::Resize(*size as usize)),
             Record::Write { inode, offset, data } => {
-                let offset = *offset as usize;
-                self.files[known(inode)].changes.push((index, Change::Write { offset, data }));
+                self.change(index, *inode, Change::Write { offset: *offset as usize, data });
             }
             Record::Sync { inode, until } => {
-                let file = &mut self.files[known(inode)];
+                let file = self.file(*inode);
                 file.safe = file.safe.max(*until as usize);
             }
             Record::SyncDirectory { path, until } => {
                 let safe = self.safe_names.entry(path).or_default();
                 *safe = (*safe).max(*until as usize);
             }
-            Record::Rename { from, to } => self.names.push((index, Naming::Rename { from, to })),
-            Record::Link { from, to } => self.names.push((index, Naming::Link { from, to })),
-            Record::Unlink(path) => self.names.push((index, Naming::Unlink(path))),
+            Record::Rename { from, to } => {
+                let file = self.by_name.remove(from.as_str()).expect("only what is there is renamed");
+                self.by_name.insert(to, file);
+                self.names.push((index, Naming::Rename { from, to, file }));
+            }
+            Record::Link { from, to } => self.give(index, to, self.by_name[from.as_str()]),
+            Record::Unlink(path) => {
+                self.by_name.remove(path.as_str());
+                self.names.push((index, Naming::Unlink(path)));
+            }
             Record::MakeDirectory(path) => self.names.push((index, Naming::MakeDirectory(path))),
             Record::RemoveDirectory(path) => self.names.push((index, Naming::RemoveDirectory(path))),
             Record::Say(_) => {}
         }
+    }
+
+    fn give(&mut self, index: usize, name: &'d str, file: usize) {
+        self.by_name.insert(name, file);
+        self.names.push((index, Naming::Create { name, file }));
+    }
+
+    fn file(&mut self, inode: u64) -> &mut File<'d> {
+        let file = self.by_inode.get(&inode).expect("a file is created or there before it is used");
+        &mut self.files[*file]
+    }
+
+    fn change(&mut self, index: usize, inode: u64, change: Change<'d>) {
+        self.file(inode).changes.push((index, change));
     }
 
     /// Names that survive, with the contents of their files.
@@ -280,29 +303,29 @@ impl<'d> Naming<'d> {
             | Self::Unlink(name)
             | Self::MakeDirectory(name)
             | Self::RemoveDirectory(name) => (*name, None),
-            Self::Link { to, .. } => (*to, None),
-            Self::Rename { from, to } => (*from, Some(*to)),
+            Self::Rename { from, to, .. } => (*from, Some(*to)),
         };
         [Some(first), second].into_iter().flatten().map(folder)
     }
 
-    /// What is not there any more, because its own naming did not survive, cannot be renamed or removed.
     fn apply(&self, names: &mut BTreeMap<&'d str, usize>, directories: &mut BTreeSet<String>) {
         match self {
-            Self::Create { name, file } => drop(names.insert(name, *file)),
-            Self::Rename { from, to } => {
-                if let Some(file) = names.remove(from) {
-                    names.insert(to, file);
-                }
+            Self::Create { name, file } => {
+                names.insert(name, *file);
             }
-            Self::Link { from, to } => {
-                if let Some(file) = names.get(from).copied() {
-                    names.insert(to, file);
-                }
+            Self::Rename { from, to, file } => {
+                names.remove(from);
+                names.insert(to, *file);
             }
-            Self::Unlink(name) => drop(names.remove(name)),
-            Self::MakeDirectory(name) => drop(directories.insert((*name).to_owned())),
-            Self::RemoveDirectory(name) => drop(directories.remove(*name)),
+            Self::Unlink(name) => {
+                names.remove(name);
+            }
+            Self::MakeDirectory(name) => {
+                directories.insert((*name).to_owned());
+            }
+            Self::RemoveDirectory(name) => {
+                directories.remove(*name);
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! other process. The form of a record is described there.
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -77,6 +77,24 @@ pub enum Record {
     },
     /// The process wrote this to its output.
     Say(String),
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create { inode, path } => write!(f, "create {inode} as {path}"),
+            Self::Resize { inode, size } => write!(f, "resize {inode} to {size}"),
+            Self::Write { inode, offset, data } => write!(f, "write {inode} at {offset}: {} bytes", data.len()),
+            Self::Sync { inode, until } => write!(f, "sync {inode} until {until}"),
+            Self::Rename { from, to } => write!(f, "rename {from} to {to}"),
+            Self::Unlink(path) => write!(f, "unlink {path}"),
+            Self::Link { from, to } => write!(f, "link {from} as {to}"),
+            Self::MakeDirectory(path) => write!(f, "make directory {path}"),
+            Self::RemoveDirectory(path) => write!(f, "remove directory {path}"),
+            Self::SyncDirectory { path, until } => write!(f, "sync directory {path:?} until {until}"),
+            Self::Say(text) => write!(f, "say {}", text.trim_end()),
+        }
+    }
 }
 
 /// The layer, compiled.

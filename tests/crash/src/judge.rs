@@ -13,7 +13,7 @@ use std::{
 
 use alloy_primitives::{Address, B256, Keccak256, U256};
 use ropewalk_state::{StateError, StateReader};
-use ropewalk_store::{Durability, Head, LostBlocks, Probe, Step, Store, StoreError};
+use ropewalk_store::{Durability, Finding, Head, LostBlocks, Probe, Step, Store, StoreError};
 
 use crate::{
     chain::{Action, At, Block, Chain},
@@ -45,6 +45,8 @@ pub struct Found {
 pub enum Wrong {
     /// The store, or a part of its content, could not be opened or read. It says so itself, so that nobody is misled.
     Refused(StateError),
+    /// What can be read contradicts itself. Whoever reads is misled, and whoever verifies is not.
+    Unsound(Vec<Finding>),
     /// A reader was told what is not so, or a state that cannot be there is there. Nobody would know.
     Misleading(String),
 }
@@ -73,6 +75,7 @@ impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(error) => write!(f, "refused: {error:?}"),
+            Self::Unsound(findings) => write!(f, "unsound: {findings:?}"),
             Self::Misleading(what) => write!(f, "MISLEADING: {what}"),
         }
     }
@@ -137,6 +140,11 @@ impl Judge {
                 let point = self.chain.find(possible, At::Loading(base.hash)).ok_or(refusal)?;
                 return Ok(Found { point, lost: None });
             }
+            Err(StoreError::UnconfirmedRoot { head, path }) => {
+                let refusal = StoreError::UnconfirmedRoot { head, path };
+                let point = self.chain.find(possible, At::WithoutTries(head.hash)).ok_or(refusal)?;
+                return Ok(Found { point, lost: None });
+            }
             Err(error) => return Err(error.into()),
         };
         self.judge_open(&mut store, possible)
@@ -147,6 +155,10 @@ impl Judge {
     /// # Errors
     /// As `judge`.
     pub fn judge_open(&self, store: &mut Store, possible: RangeInclusive<usize>) -> Result<Found, Wrong> {
+        let verified = store.verify(&mut |_| {})?;
+        if !verified.is_sound() {
+            return Err(Wrong::Unsound(verified.findings));
+        }
         let lost = store.lost_blocks();
         let head = store.head();
         let at = head.map_or(At::Empty, |head| At::Block(head.hash));
@@ -162,10 +174,6 @@ impl Judge {
         compare_head(&self.chain, at, head)?;
         if let At::Block(hash) = at {
             compare(store, self.chain.known(&hash))?;
-        }
-        let verified = store.verify(&mut |_| {})?;
-        if !verified.is_sound() {
-            return Err(misleading(format!("the store is not sound: {:?}", verified.findings)));
         }
         self.compare_lost(lost, head)?;
         Ok(Found { point, lost })
@@ -241,7 +249,7 @@ fn misleading(what: impl Into<String>) -> Wrong {
 fn compare_head(chain: &Chain, at: At, head: Option<Head>) -> Result<(), Wrong> {
     let expected = match at {
         At::Block(hash) => chain.block(&hash).map(|block| block.head),
-        At::Empty | At::Loading(_) => None,
+        At::Empty | At::Loading(_) | At::WithoutTries(_) => None,
     };
     if expected == head { Ok(()) } else { Err(misleading(format!("the head is {head:?} instead of {expected:?}"))) }
 }

@@ -8,7 +8,10 @@ use std::{
 
 use ropewalk_store::{Probe, Step, Store, StoreError};
 
-use crate::chain::{Action, Chain};
+use crate::{
+    chain::{Action, At, Chain},
+    disk::Tree,
+};
 
 /// An open store, with the number of the chain's actions that are over.
 pub struct Work<'c> {
@@ -18,6 +21,23 @@ pub struct Work<'c> {
     /// There is one except while an action closes and opens it.
     store: Option<Store>,
     done: usize,
+}
+
+/// Makes a directory fit for going on from a point at which the store does not open, as the store's errors tell: what an
+/// interrupted load left is removed, tries are made anew.
+///
+/// # Errors
+/// The store's.
+///
+/// # Panics
+/// When the directory cannot be written.
+pub fn repair(path: &Path, chain: &Chain, at: At) -> Result<(), StoreError> {
+    match at {
+        At::Loading(_) => Tree::default().write(path).expect("the directory is ours"),
+        At::WithoutTries(_) => Store::open_unconfirmed(path, &chain.options)?.rebuild_tries()?,
+        At::Empty | At::Block(_) => {}
+    }
+    Ok(())
 }
 
 /// A probe that does nothing.
@@ -58,6 +78,7 @@ impl<'c> Work<'c> {
                 let block = chain.known(hash);
                 self.store_mut()?.load_base(&block.head, block.entries())?;
             }
+            Action::Rebuild => self.store_mut()?.rebuild_tries()?,
             Action::Sync => self.store_mut()?.sync()?,
         }
         self.done += 1;

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! crash-child work DIRECTORY SEED DURABILITY DONE [telling | ending ACTION STEP TIMES]
+//! crash-child examine SEED       reads names of directories, and says what each holds of the chain to be damaged
 //! ```
 
 #![expect(clippy::print_stderr, reason = "what goes wrong here is told to whoever runs the tests")]
 
 use std::{
     io::Write,
+    path::Path,
     process::ExitCode,
     sync::{
         Arc,
@@ -18,6 +20,7 @@ use std::{
 use ropewalk_crash_tests::{
     chain::Chain,
     child::{Manner, Orders},
+    judge::{Judge, Wrong},
     work::Work,
 };
 use ropewalk_store::{Probe, Step, StoreError};
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.split_first() {
         Some((mode, rest)) if mode == "work" => Orders::parse(rest).map(|orders| work(&orders)),
+        Some((mode, [seed])) if mode == "examine" => seed.parse().ok().map(examine),
         _ => None,
     };
     match result {
@@ -63,6 +67,28 @@ fn work(orders: &Orders) -> Result<(), StoreError> {
     }
     work.close();
     say("end");
+    Ok(())
+}
+
+fn examine(seed: u64) -> Result<(), StoreError> {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let judge =
+        Judge::of(Chain::to_damage(seed), scratch.path()).unwrap_or_else(|wrong| panic!("undisturbed: {wrong}"));
+    for directory in std::io::stdin().lines().map_while(Result::ok) {
+        let possible = 0..=judge.chain().points.len() - 1;
+        let answer = match judge.judge(Path::new(&directory), possible) {
+            Ok(found) => format!("point {} {}", found.point, found.lost.map_or(-1, |lost| lost.last as i64)),
+            Err(wrong) => match &wrong {
+                Wrong::Refused(error) => match wrong.store_error() {
+                    Some(error) => format!("refused {error:?}"),
+                    None => format!("refused {error:?}"),
+                },
+                Wrong::Unsound(findings) => format!("unsound {findings:?}"),
+                Wrong::Misleading(what) => format!("misleading {what}"),
+            },
+        };
+        say(&answer.replace('\n', " "));
+    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //!
 //! `ROPEWALK_SEED` says at which seed to begin, `ROPEWALK_KILLS` and `ROPEWALK_CUTS` how long to go on (docs/crashes.md).
 
+mod damage;
 mod kills;
 mod power;
 mod setting;

@@ -1,6 +1,10 @@
 //! Power that is cut at any moment, with a disk that keeps what was synced and of the rest what it likes.
 
-use std::{num::NonZeroU32, path::Path, sync::Arc};
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
@@ -10,7 +14,7 @@ use ropewalk_crash_tests::{
     disk::{Cut, Disk, Tree, Unsynced},
     journal::{self, Layer, Record},
     judge::{Judge, Wrong},
-    work::{Nobody, Work},
+    work::{self, Nobody, Work},
 };
 use ropewalk_store::{Durability, LostBlocks};
 
@@ -45,6 +49,7 @@ struct Tally {
     runs: u64,
     cuts: u64,
     unfinished_loads: u64,
+    without_tries: u64,
     /// Cuts after which a block was gone that had been said to be committed, and how many blocks these were.
     with_losses: u64,
     blocks_lost: u64,
@@ -120,12 +125,14 @@ fn play(
     directory: &Path,
     tally: &mut Tally,
 ) -> Result<usize, Wrong> {
-    run.disk.cut(cut, random).write(directory).expect("the directory is ours");
+    let tree = run.disk.cut(cut, random);
+    tree.write(directory).expect("the directory is ours");
     let chain = run.chain();
     let done = run.done_at(cut.at);
     let found = run.judge.judge(directory, floor(run, durability, done)..=*chain.possible(done).end())?;
     tally.cuts += 1;
     tally.unfinished_loads += u64::from(matches!(chain.points[found.point].at, At::Loading(_)));
+    tally.without_tries += u64::from(matches!(chain.points[found.point].at, At::WithoutTries(_)));
     let said = chain.first_at(done);
     if found.point < said {
         let blocks = chain.commits_between(found.point, said);
@@ -151,9 +158,7 @@ fn expect_told(run: &Run, cut: Cut, lost: Option<LostBlocks>, point: usize, done
 fn finish(run: &Run, point: usize, directory: &Path) -> Result<(), Wrong> {
     let chain = run.chain();
     let point = chain.points[point];
-    if let At::Loading(_) = point.at {
-        Tree::default().write(directory).expect("the directory is ours");
-    }
+    work::repair(directory, chain, point.at)?;
     let mut work = Work::open(directory, chain, point.done, Arc::new(Nobody))?;
     work.finish()?;
     work.close();
@@ -164,6 +169,15 @@ fn finish(run: &Run, point: usize, directory: &Path) -> Result<(), Wrong> {
 fn judge_of(seed: u64, durability: Durability) -> Judge {
     let judge = Judge::of(Chain::draw(seed, durability), scratch().path());
     judge.unwrap_or_else(|wrong| panic!("seed {seed}, undisturbed: {wrong}"))
+}
+
+/// Keeps what a failure is about in the folder that `ROPEWALK_KEEP` names: the journal up to the cut, as text, and what
+/// the disk held.
+fn keep(run: &Run, cut: Cut, rebuilt: &Path) {
+    let Some(folder) = std::env::var_os("ROPEWALK_KEEP").map(PathBuf::from) else { return };
+    Tree::read(rebuilt).and_then(|tree| tree.write(&folder.join("rebuilt"))).expect("the folder can be written");
+    let lines = run.disk.records()[..cut.at].iter().enumerate().map(|(at, record)| format!("{at} {record}\n"));
+    std::fs::write(folder.join("journal.txt"), lines.collect::<String>()).expect("the folder can be written");
 }
 
 #[test]
@@ -217,10 +231,13 @@ fn power_cuts(seed: u64, durability: Durability, layer: &Layer, tally: &mut Tall
             let cut = drawn_cut(&run, &mut random);
             let at = || format!("seed {seed}, from action {} on, cut {number}, {cut:?}", run.done);
             let point = play(&run, durability, cut, &mut random, rebuilt.path(), tally);
-            let point = point.unwrap_or_else(|wrong| panic!("{}: {wrong}", at()));
+            let point = point.unwrap_or_else(|wrong| {
+                keep(&run, cut, rebuilt.path());
+                panic!("{}: {wrong}", at())
+            });
             if random.random_bool(0.25) {
                 finish(&run, point, rebuilt.path()).unwrap_or_else(|wrong| panic!("{}, continued: {wrong}", at()));
-            } else if !matches!(run.chain().points[point].at, At::Loading(_)) {
+            } else if matches!(run.chain().points[point].at, At::Block(_)) {
                 on = Some((Tree::read(rebuilt.path()).expect("it can be read"), run.chain().points[point].done));
             }
         }

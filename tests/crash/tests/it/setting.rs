@@ -17,9 +17,9 @@ pub(crate) fn seed() -> u64 {
     number("ROPEWALK_SEED").unwrap_or(1)
 }
 
-/// The other process.
+/// The other process. `ROPEWALK_CHILD` names another than the one that was built last, for long runs of copies.
 pub(crate) fn child() -> PathBuf {
-    env!("CARGO_BIN_EXE_crash-child").into()
+    env::var_os("ROPEWALK_CHILD").map_or_else(|| env!("CARGO_BIN_EXE_crash-child").into(), PathBuf::from)
 }
 
 /// A directory for one store and what belongs to it.
