@@ -8,11 +8,13 @@
 //!           after it  Nothing    none
 //!                     Prefix     the first so many of each file's, the last of them torn at any byte
 //!                     Scattered  any 4 KiB pages, with zeros where others are missing below them
+//!                     Later      all of the files that were created after some moment, none of the others
 //!                     Everything all
 //! names     a directory's creations, renames and removals: those before its last sync survive
 //!           after it  Nothing    none
 //!                     Prefix     the first so many: what journaling file systems leave
 //!                     Scattered  any: all that POSIX promises is the sync
+//!                     Later      those of the names that were given after some moment
 //!                     Everything all
 //! ```
 //!
@@ -25,7 +27,7 @@ use std::{
     path::Path,
 };
 
-use rand::Rng;
+use rand::{Rng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 
 use crate::journal::Record;
@@ -42,13 +44,15 @@ pub enum Unsynced {
     Prefix,
     /// Any are kept.
     Scattered,
+    /// Those of later files or names are kept, and those of earlier ones are not.
+    Later,
     /// All are kept, as after a kill.
     Everything,
 }
 
 impl Unsynced {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Nothing, Self::Prefix, Self::Scattered, Self::Everything];
+    pub const ALL: [Self; 5] = [Self::Nothing, Self::Prefix, Self::Scattered, Self::Later, Self::Everything];
 }
 
 /// A power cut.
@@ -157,8 +161,18 @@ impl Disk {
     /// # Panics
     /// When the journal does not fit what was there at the start.
     pub fn cut(&self, cut: Cut, random: &mut ChaCha8Rng) -> Tree {
-        let mut past = Past::new(self, cut.at);
-        let files = past.files.iter_mut().map(|file| file.content(cut.content, random)).collect::<Vec<_>>();
+        let past = Past::new(self, cut.at);
+        let unsynced: Vec<usize> = (0..past.files.len()).filter(|at| !past.files[*at].is_safe()).collect();
+        let boundary = unsynced.choose(random).copied().unwrap_or_default();
+        let files = past.files.iter().enumerate().map(|(at, file)| {
+            let content = match cut.content {
+                Unsynced::Later if at < boundary => Unsynced::Nothing,
+                Unsynced::Later => Unsynced::Everything,
+                content => content,
+            };
+            file.content(content, random)
+        });
+        let files: Vec<Vec<u8>> = files.collect();
         past.tree(cut.names, random, &files)
     }
 }
@@ -279,6 +293,10 @@ impl<'d> Past<'d> {
                 open.into_iter().take(kept).collect()
             }
             Unsynced::Scattered => open.into_iter().filter(|_| random.random()).collect(),
+            Unsynced::Later => {
+                let lost = random.random_range(0..=open.len());
+                open.into_iter().skip(lost).collect()
+            }
         };
         let mut names: BTreeMap<&str, usize> =
             self.disk.start.files.keys().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
@@ -336,13 +354,18 @@ fn folder(name: &str) -> &str {
 }
 
 impl File<'_> {
+    /// Whether every change was synced.
+    fn is_safe(&self) -> bool {
+        self.changes.last().is_none_or(|(index, _)| *index < self.safe)
+    }
+
     fn content(&self, unsynced: Unsynced, random: &mut ChaCha8Rng) -> Vec<u8> {
         let mut content = self.start.to_vec();
         let (safe, open): (Vec<_>, Vec<_>) = self.changes.iter().partition(|(index, _)| *index < self.safe);
         safe.iter().for_each(|(_, change)| change.apply(&mut content));
         match unsynced {
             Unsynced::Nothing => {}
-            Unsynced::Everything => open.iter().for_each(|(_, change)| change.apply(&mut content)),
+            Unsynced::Later | Unsynced::Everything => open.iter().for_each(|(_, change)| change.apply(&mut content)),
             Unsynced::Prefix => {
                 let kept = random.random_range(0..=open.len());
                 open.iter().take(kept).for_each(|(_, change)| change.apply(&mut content));

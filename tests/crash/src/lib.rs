@@ -9,6 +9,7 @@
 //! | [`judge`] | whether what a directory holds is exactly one of the points that it may hold |
 //! | [`child`] | the other process, as the one that starts it sees it |
 //! | [`journal`] | what a process asked of the file system, as the layer `layer/journal.c` wrote it down |
+//! | [`limit`] | a store that is to work with too little space, or too few handles |
 //! | [`disk`] | what a disk may hold after a power cut at any moment of a journal |
 //!
 //! The binary `crash-child` is the other process; the tests are in `tests/`.
@@ -18,6 +19,7 @@ pub mod child;
 pub mod disk;
 pub mod journal;
 pub mod judge;
+pub mod limit;
 pub mod work;
 
 mod draw;

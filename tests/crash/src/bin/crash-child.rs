@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! crash-child work DIRECTORY SEED DURABILITY DONE [telling | ending ACTION STEP TIMES]
+//! crash-child limited DIRECTORY SEED LIMIT
+//! crash-child hold DIRECTORY      opens the store, says so, and keeps it open until its input ends
 //! crash-child examine SEED       reads names of directories, and says what each holds of the chain to be damaged
 //! ```
 
@@ -17,19 +19,27 @@ use std::{
     },
 };
 
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use ropewalk_crash_tests::{
     chain::Chain,
     child::{Manner, Orders},
     judge::{Judge, Wrong},
+    limit::{self, Limit},
     work::Work,
 };
-use ropewalk_store::{Probe, Step, StoreError};
+use ropewalk_store::{Probe, Step, Store, StoreError, StoreOptions};
 use rustix::process::{Signal, getpid, kill_process};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.split_first() {
         Some((mode, rest)) if mode == "work" => Orders::parse(rest).map(|orders| work(&orders)),
+        Some((mode, [directory, seed, limit])) if mode == "limited" => {
+            let parsed = seed.parse().ok().zip(limit.parse().ok());
+            parsed.map(|(seed, limit)| limited(Path::new(directory), seed, limit))
+        }
+        Some((mode, [directory])) if mode == "hold" => Some(hold(Path::new(directory))),
         Some((mode, [seed])) if mode == "examine" => seed.parse().ok().map(examine),
         _ => None,
     };
@@ -67,6 +77,25 @@ fn work(orders: &Orders) -> Result<(), StoreError> {
     }
     work.close();
     say("end");
+    Ok(())
+}
+
+/// Opens the store, whatever it holds, and keeps it open until its input ends.
+fn hold(directory: &Path) -> Result<(), StoreError> {
+    let store = Store::open(directory, &StoreOptions::default())?;
+    say(&format!("open {:?}", store.head().map(|head| head.number)));
+    let _ = std::io::stdin().lines().count();
+    Ok(())
+}
+
+fn limited(directory: &Path, seed: u64, limit: Limit) -> Result<(), StoreError> {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let judge =
+        Judge::of(Chain::to_damage(seed), scratch.path()).unwrap_or_else(|wrong| panic!("undisturbed: {wrong}"));
+    match limit::endure(&judge, directory, limit, &mut ChaCha8Rng::seed_from_u64(seed)) {
+        Ok(endured) => say(&format!("{endured:?}")),
+        Err(wrong) => panic!("seed {seed}, too little {limit}: {wrong}"),
+    }
     Ok(())
 }
 

@@ -4,5 +4,6 @@
 
 mod damage;
 mod kills;
+mod limits;
 mod power;
 mod setting;

@@ -116,17 +116,8 @@ fn floor(run: &Run, durability: Durability, done: usize) -> usize {
     (safe..=last).find(|point| chain.commits_between(*point, last) <= may_lose).expect("the last loses nothing")
 }
 
-/// Plays one cut in `directory`, and looks at what is left.
-fn play(
-    run: &Run,
-    durability: Durability,
-    cut: Cut,
-    random: &mut ChaCha8Rng,
-    directory: &Path,
-    tally: &mut Tally,
-) -> Result<usize, Wrong> {
-    let tree = run.disk.cut(cut, random);
-    tree.write(directory).expect("the directory is ours");
+/// Looks at what a cut left in `directory`.
+fn look(run: &Run, durability: Durability, cut: Cut, directory: &Path, tally: &mut Tally) -> Result<usize, Wrong> {
     let chain = run.chain();
     let done = run.done_at(cut.at);
     let found = run.judge.judge(directory, floor(run, durability, done)..=*chain.possible(done).end())?;
@@ -173,9 +164,9 @@ fn judge_of(seed: u64, durability: Durability) -> Judge {
 
 /// Keeps what a failure is about in the folder that `ROPEWALK_KEEP` names: the journal up to the cut, as text, and what
 /// the disk held.
-fn keep(run: &Run, cut: Cut, rebuilt: &Path) {
+fn keep(run: &Run, cut: Cut, tree: &Tree) {
     let Some(folder) = std::env::var_os("ROPEWALK_KEEP").map(PathBuf::from) else { return };
-    Tree::read(rebuilt).and_then(|tree| tree.write(&folder.join("rebuilt"))).expect("the folder can be written");
+    tree.write(&folder.join("rebuilt")).expect("the folder can be written");
     let lines = run.disk.records()[..cut.at].iter().enumerate().map(|(at, record)| format!("{at} {record}\n"));
     std::fs::write(folder.join("journal.txt"), lines.collect::<String>()).expect("the folder can be written");
 }
@@ -230,9 +221,10 @@ fn power_cuts(seed: u64, durability: Durability, layer: &Layer, tally: &mut Tall
         for number in 0..CUTS_OF_A_RUN {
             let cut = drawn_cut(&run, &mut random);
             let at = || format!("seed {seed}, from action {} on, cut {number}, {cut:?}", run.done);
-            let point = play(&run, durability, cut, &mut random, rebuilt.path(), tally);
-            let point = point.unwrap_or_else(|wrong| {
-                keep(&run, cut, rebuilt.path());
+            let tree = run.disk.cut(cut, &mut random);
+            tree.write(rebuilt.path()).expect("the directory is ours");
+            let point = look(&run, durability, cut, rebuilt.path(), tally).unwrap_or_else(|wrong| {
+                keep(&run, cut, &tree);
                 panic!("{}: {wrong}", at())
             });
             if random.random_bool(0.25) {
@@ -264,7 +256,8 @@ fn a_disk_that_does_not_keep_what_was_synced_is_found_out() {
     let mut random = ChaCha8Rng::seed_from_u64(seed());
     let found = (0..20).any(|_| {
         let cut = Cut { at: run.moment(&mut random), content: Unsynced::Nothing, names: Unsynced::Everything };
-        play(&run, durability, cut, &mut random, rebuilt.path(), &mut Tally::default()).is_err()
+        run.disk.cut(cut, &mut random).write(rebuilt.path()).expect("the directory is ours");
+        look(&run, durability, cut, rebuilt.path(), &mut Tally::default()).is_err()
     });
     assert!(found, "a cut that loses everything goes unnoticed");
 }
