@@ -13,7 +13,7 @@ export LOCKED ?= --locked
 # Cargo has a job server of its own and complains about one it cannot reach.
 unexport MAKEFLAGS
 
-.PHONY: help prepare demo test specification bench check sums
+.PHONY: help prepare demo test specification crash bench check sums
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,15 @@ MINUTES ?= 10
 specification: prepare ## compare random blocks with the executable specification for MINUTES (10), from ROPEWALK_SEED on
 	ROPEWALK_SPECIFICATION_SECONDS=$$((60 * $(MINUTES))) \
 	  cargo test --release $(LOCKED) --package ropewalk-tests --test specification
+
+# How often a process is killed at a random moment, how often at a named step, and how often the power is cut.
+KILLS ?= 1000
+# At which seed to begin.
+SEED ?= 1
+
+crash: prepare ## the store among KILLS (1000) kills and as many power cuts, damaged files, full disks, from SEED on
+	ROPEWALK_KILLS=$(KILLS) ROPEWALK_CUTS=$(KILLS) ROPEWALK_PLACES=24 ROPEWALK_LIMITED=8 ROPEWALK_SEED=$(SEED) \
+	  cargo test --release $(LOCKED) --package ropewalk-crash-tests
 
 bench: prepare ## all criterion benchmarks; each checks its results before it times anything
 	cargo bench --package ropewalk-benches $(LOCKED)

@@ -64,7 +64,7 @@ const PLACES: [Place; 6] = [
 const RESERVED: [(&str, &[&str]); 5] = [
     ("rocksdb", &["ropewalk-store"]),
     ("librocksdb-sys", &["ropewalk-store"]),
-    ("ropewalk-store", &["ropewalk-replay", "ropewalk-tests", "ropewalk-benches"]),
+    ("ropewalk-store", &["ropewalk-replay", "ropewalk-tests", "ropewalk-crash-tests", "ropewalk-benches"]),
     ("mimalloc", &["ropewalk-replay", "ropewalk-benches"]),
     ("tikv-jemallocator", &["ropewalk-replay", "ropewalk-benches"]),
 ];
@@ -325,7 +325,7 @@ fn every_crate_has_its_place() {
     for place in &PLACES {
         assert!(named.iter().any(|name| name == place.package), "{} is gone", place.package);
     }
-    let edges = ["ropewalk-tests", "ropewalk-benches"];
+    let edges = ["ropewalk-tests", "ropewalk-crash-tests", "ropewalk-benches"];
     for name in &named {
         let known = edges.contains(&name.as_str()) || PLACES.iter().any(|place| place.package == name);
         assert!(known, "{name} has no place in the table of walls");

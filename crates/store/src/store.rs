@@ -177,15 +177,18 @@ impl Store {
         self.told.reached(Step::UnwindBegins);
         self.hint.forget();
         self.nodes.clear();
+        self.lost = None;
         while head.number > number {
             let (batch, parent) = unwind::prepare(&self.database, &head)?;
             self.told.reached(Step::UnwindBatchReady);
             self.database.write(batch, &tuning::block_write(parent.number == number))?;
             self.told.reached(Step::UnwindBatchWritten);
             self.history = self.history.without(head.number);
-            self.set_head(parent);
+            self.head = Some(parent);
             head = parent;
         }
+        // Not in between: a block on the way down that is gone by the next batch must not look lost.
+        self.set_head(head);
         self.unsynced = 0;
         self.told.reached(Step::UnwindEnds);
         Ok(())
