@@ -28,6 +28,7 @@
 //! | `load` | a whole state as one load through sorted files, guarded by a marker; and its removal |
 //! | `export` | a whole state as one stream of bytes |
 //! | `reader` | snapshots |
+//! | `absent` | what a snapshot is known not to hold |
 //! | `counts` | how much there is |
 //! | `hint` | the head that the last process had, to tell what was lost |
 //! | `probe` | steps of the work, for whoever times it or ends it in between |
@@ -71,6 +72,7 @@
 
 pub mod layout;
 
+mod absent;
 mod changeset;
 mod commit;
 mod counts;

@@ -9,6 +9,7 @@ use self_cell::self_cell;
 
 use crate::{
     StoreError,
+    absent::Absent,
     commit::decode_incarnation,
     database::{Database, RocksDb, malformed},
     flat::Rows,
@@ -30,13 +31,14 @@ self_cell!(
 
 /// A state as of one block, readable from many threads while later blocks are committed.
 ///
-/// Cheap to clone; clones share the snapshot. The database stays open, and locked, until the last reader is gone.
+/// Cheap to clone; clones share the snapshot, and what was found absent from it. The database stays open, and locked, until the last reader is gone.
 ///
 /// What is not in the store does not exist: an account that was never committed or loaded is absent, and a slot zero.
 #[derive(Clone)]
 pub struct StoreReader {
     view: Arc<OwnedView>,
     head: Option<Head>,
+    absent: Arc<Absent>,
 }
 
 /// A snapshot with what every read of it needs.
@@ -51,7 +53,8 @@ pub(crate) struct View<'db> {
 impl StoreReader {
     /// A snapshot of the present state, which is that of `head`.
     pub(crate) fn new(database: Arc<Database>, head: Option<Head>) -> Self {
-        Self { view: Arc::new(OwnedView::new(database, |database| View::new(database))), head }
+        let view = Arc::new(OwnedView::new(database, |database| View::new(database)));
+        Self { view, head, absent: Arc::default() }
     }
 
     /// The block whose state this is; `None` for a store that has none yet.
@@ -201,11 +204,25 @@ impl<'db> View<'db> {
 
 impl StateReader for StoreReader {
     fn account(&self, address: &Address) -> Result<Option<Account>, StateError> {
-        Ok(self.view().get(Column::Accounts, account_key(address).as_slice(), decode_account)?)
+        if self.absent.contains(&(*address, None)) {
+            return Ok(None);
+        }
+        let account = self.view().get(Column::Accounts, account_key(address).as_slice(), decode_account)?;
+        if account.is_none() {
+            self.absent.insert((*address, None));
+        }
+        Ok(account)
     }
 
     fn storage(&self, address: &Address, slot: &U256) -> Result<U256, StateError> {
-        Ok(self.view().slot(address, slot)?)
+        if self.absent.contains(&(*address, Some(*slot))) {
+            return Ok(U256::ZERO);
+        }
+        let value = self.view().slot(address, slot)?;
+        if value.is_zero() {
+            self.absent.insert((*address, Some(*slot)));
+        }
+        Ok(value)
     }
 
     fn storage_is_empty(&self, address: &Address) -> Result<bool, StateError> {
@@ -223,11 +240,17 @@ impl StateReader for StoreReader {
     }
 
     fn accounts(&self, addresses: &[Address]) -> Result<Vec<Option<Account>>, StateError> {
-        Ok(self.view().accounts(addresses)?)
+        let accounts = self.view().accounts(addresses)?;
+        let absent = addresses.iter().zip(&accounts).filter(|(_, account)| account.is_none());
+        absent.for_each(|(address, _)| self.absent.insert((*address, None)));
+        Ok(accounts)
     }
 
     fn storages(&self, slots: &[(Address, U256)]) -> Result<Vec<U256>, StateError> {
-        Ok(self.view().slots(slots)?)
+        let values = self.view().slots(slots)?;
+        let absent = slots.iter().zip(&values).filter(|(_, value)| value.is_zero());
+        absent.for_each(|((address, slot), _)| self.absent.insert((*address, Some(*slot))));
+        Ok(values)
     }
 }
 

@@ -242,3 +242,26 @@ fn hashes_of_the_last_256_blocks_are_kept_and_older_ones_are_not() {
     }
     assert!(reader.block(0).unwrap().is_some(), "the record of a block outlives its place in the window");
 }
+
+#[test]
+fn what_was_absent_from_a_snapshot_is_there_in_the_next_one() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut store = open(directory.path());
+    extend(&mut store, &changes([set(address(1), account(1), &[])])).expect("block 0");
+    let before = store.reader();
+    let clone = before.clone();
+    for _ in 0..2 {
+        assert_eq!(before.account(&address(2)).unwrap(), None);
+        assert_eq!(clone.storage(&address(1), &word(5)).unwrap(), U256::ZERO);
+        assert_eq!(before.accounts(&[address(3), address(1)]).unwrap(), [None, Some(account(1))]);
+        assert_eq!(clone.storages(&[(address(2), word(1))]).unwrap(), [U256::ZERO]);
+    }
+    extend(&mut store, &changes([set(address(1), account(1), &[(5, 55)]), set(address(2), account(2), &[(1, 1)])]))
+        .expect("block 1");
+    let after = store.reader();
+    assert_eq!(after.account(&address(2)).unwrap(), Some(account(2)));
+    assert_eq!(after.storage(&address(1), &word(5)).unwrap(), word(55));
+    assert_eq!(after.storages(&[(address(2), word(1))]).unwrap(), [word(1)]);
+    assert_eq!(clone.account(&address(2)).unwrap(), None, "the snapshot stays what it was");
+    assert_eq!(before.storage(&address(1), &word(5)).unwrap(), U256::ZERO);
+}
