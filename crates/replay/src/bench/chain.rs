@@ -73,15 +73,13 @@ struct Run {
 #[derive(Debug, thiserror::Error)]
 enum ChainBenchError {
     #[error(transparent)]
-    History(#[from] HistoryError),
+    History(Box<HistoryError>),
     #[error(transparent)]
     Threads(#[from] NoThreads),
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(Box<StoreError>),
     #[error(transparent)]
-    Pipeline(#[from] PipelineError),
-    #[error(transparent)]
-    Commit(#[from] CommitFailure),
+    Pipeline(Box<PipelineError>),
     #[error("block {number} is refused by the oracle")]
     Oracle { number: u64, source: Box<ImportError> },
     #[error("cannot use {path}")]
@@ -90,6 +88,30 @@ enum ChainBenchError {
     Empty,
     #[error("interrupted")]
     Interrupted,
+}
+
+impl From<HistoryError> for ChainBenchError {
+    fn from(error: HistoryError) -> Self {
+        Self::History(Box::new(error))
+    }
+}
+
+impl From<StoreError> for ChainBenchError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
+impl From<PipelineError> for ChainBenchError {
+    fn from(error: PipelineError) -> Self {
+        Self::Pipeline(Box::new(error))
+    }
+}
+
+impl From<CommitFailure> for ChainBenchError {
+    fn from(failure: CommitFailure) -> Self {
+        PipelineError::from(failure).into()
+    }
 }
 
 /// Everything that is ready before the time begins.
@@ -112,18 +134,19 @@ struct Bench<'a> {
 pub(super) fn bench(place: &Place<'_>, arguments: &BenchArguments, interrupt: &CancelToken) -> io::Result<Status> {
     match measure(place, arguments, interrupt) {
         Ok(report) => {
-            if arguments.json {
-                print_json(&report)?
-            } else {
-                print(&report.text())?
+            match arguments.json {
+                true => print_json(&report)?,
+                false => print(&report.text())?,
             }
             Ok(Status::Verified)
         }
         Err(ChainBenchError::Interrupted) => Ok(Status::Interrupted),
         Err(error) => {
             Progress::new(0).say(&format!("error: {}", chain_of(&error)));
-            let refused = matches!(error, ChainBenchError::Pipeline(PipelineError::Refused { .. }))
-                || matches!(error, ChainBenchError::Oracle { .. });
+            let refused = match &error {
+                ChainBenchError::Pipeline(error) => matches!(**error, PipelineError::Refused { .. }),
+                error => matches!(error, ChainBenchError::Oracle { .. }),
+            };
             Ok(if refused { Status::Mismatch } else { Status::Input })
         }
     }

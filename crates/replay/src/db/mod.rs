@@ -34,7 +34,7 @@ enum DbError {
         /// The file.
         path: String,
         /// Why.
-        source: ExportError,
+        source: Box<ExportError>,
     },
     /// A file or a directory cannot be made or opened.
     #[error("cannot use {path}")]

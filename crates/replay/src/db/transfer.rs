@@ -34,7 +34,7 @@ pub(super) fn export(arguments: &DbExport) -> Result<Status, DbError> {
     let mut writer = BufWriter::with_capacity(BUFFER, part.as_file());
     let exported = store.reader().export(&mut writer, &mut |share| progress.reach(share.into(), "exported".to_owned()));
     progress.finish();
-    exported.map_err(|source| DbError::Export { path: out.display().to_string(), source })?;
+    exported.map_err(|source| DbError::Export { path: out.display().to_string(), source: Box::new(source) })?;
     writer.flush().map_err(|error| file(out, error))?;
     drop(writer);
     part.as_file().sync_all().map_err(|error| file(out, error))?;
@@ -45,7 +45,7 @@ pub(super) fn export(arguments: &DbExport) -> Result<Status, DbError> {
 /// Loads an exported state into an empty database.
 pub(super) fn load(arguments: &DbLoad) -> Result<Status, DbError> {
     let from = arguments.from.as_path();
-    let failed = |source| DbError::Export { path: from.display().to_string(), source };
+    let failed = |source| DbError::Export { path: from.display().to_string(), source: Box::new(source) };
     let reader = BufReader::with_capacity(BUFFER, File::open(from).map_err(|error| file(from, error))?);
     // What is no export must not make a database.
     let export = Export::open(reader).map_err(failed)?;

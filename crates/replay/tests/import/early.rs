@@ -1,7 +1,12 @@
 //! A chain before Byzantium, whose receipts hold the state root after each transaction: they can only be checked on the
 //! state that the block before has left in the database.
 
-use std::{ffi::OsStr, num::NonZeroUsize, path::PathBuf, sync::Arc};
+use std::{
+    ffi::OsStr,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use alloy_consensus::{
     Block, BlockBody, Header, SignableTransaction, TxEnvelope, TxLegacy, crypto::secp256k1::sign_message,
@@ -109,7 +114,7 @@ fn made(home: &Home) -> (PathBuf, Vec<Block<TxEnvelope>>) {
     (genesis, blocks(hash))
 }
 
-fn import(home: &Home, genesis: &PathBuf, blocks: &[Block<TxEnvelope>]) -> crate::made::Ended {
+fn import(home: &Home, genesis: &Path, blocks: &[Block<TxEnvelope>]) -> crate::made::Ended {
     let file = home.write("blocks.rlp", &blocks.iter().map(encoded).collect::<Vec<_>>().concat());
     home.import(genesis, &[OsStr::new("--chain"), file.as_os_str()])
 }

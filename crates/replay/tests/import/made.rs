@@ -226,8 +226,11 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Family, key and value of everything in a database; `None` where there is none.
-pub(crate) fn rows(db: &Path) -> Option<Vec<(&'static str, Vec<u8>, Vec<u8>)>> {
+/// A row of a database: family, key and value.
+pub(crate) type Row = (&'static str, Vec<u8>, Vec<u8>);
+
+/// Everything in a database; `None` where there is none.
+pub(crate) fn rows(db: &Path) -> Option<Vec<Row>> {
     let store = db.exists().then(|| Store::open(db, &StoreOptions::default()).ok()).flatten()?;
     let mut rows = Vec::new();
     let take = |family, key: &[u8], value: &[u8]| rows.push((family, key.to_vec(), value.to_vec()));
