@@ -100,15 +100,15 @@ impl Judge {
             let last = chain.first_at(work.done() + 1);
             if let Action::Unwind(_) = action {
                 // Block after block, to see the points between.
-                for point in first..last {
+                for row in &mut rows[first..last] {
                     let head = work.store_mut()?.head().ok_or_else(|| misleading("there is no head"))?;
                     work.store_mut()?.unwind_to(head.number - 1)?;
-                    rows[point] = Some(hash_of_rows(work.store_mut()?)?);
+                    *row = Some(hash_of_rows(work.store_mut()?)?);
                 }
             }
             work.act()?;
             rows[last] = Some(hash_of_rows(work.store_mut()?)?);
-            steps.push(in_one_go(noted.take()));
+            steps.push(in_one_go(&noted.take()));
             compare_head(&chain, chain.points[last].at, work.store_mut()?.head())?;
         }
         if let At::Block(hash) = chain.points.last().expect("there is one from the start").at {
@@ -164,7 +164,7 @@ impl Judge {
         let at = head.map_or(At::Empty, |head| At::Block(head.hash));
         let rows = hash_of_rows(store)?;
         let heads = possible.clone().filter(|point| self.chain.points[*point].at == at);
-        let Some(point) = heads.clone().filter(|point| self.rows[*point] == Some(rows)).next_back() else {
+        let Some(point) = heads.clone().rfind(|point| self.rows[*point] == Some(rows)) else {
             let described = head.map_or_else(|| "nothing".to_owned(), |head| format!("block {}", head.number));
             return Err(match heads.count() {
                 0 => misleading(format!("the store holds {described}, which is none of the points {possible:?}")),
@@ -233,7 +233,7 @@ impl Probe for Noted {
 }
 
 /// Steps as they are reached where blocks are unwound together rather than one after the other.
-fn in_one_go(steps: Vec<Step>) -> Vec<Step> {
+fn in_one_go(steps: &[Step]) -> Vec<Step> {
     let first = steps.iter().position(|step| *step == Step::UnwindBegins);
     let last = steps.iter().rposition(|step| *step == Step::UnwindEnds);
     let is_inner = |at: usize, step: Step| {
