@@ -7,6 +7,7 @@
 //! lock         lock file taken                                                       -> Locked
 //! families     more or fewer than this layout's: another version's store -> Layout, no store at all -> NotAStore
 //!              none because the list of files is gone                                -> Incomplete
+//!              no file with content yet: the creation was interrupted, and is completed
 //! RocksDB      opened, missing families created                                      -> Damaged, DiskFull, ...
 //! layout       recorded where the store is new, compared or taken over where not     -> Layout
 //! ```
@@ -23,7 +24,7 @@ use std::{
 
 use alloy_primitives::Bytes;
 use rocksdb::{
-    ColumnFamily, DBPinnableSlice, DBRawIteratorWithThreadMode, DBWithThreadMode, ReadOptions, SingleThreaded,
+    ColumnFamily, DBPinnableSlice, DBRawIteratorWithThreadMode, DBWithThreadMode, Options, ReadOptions, SingleThreaded,
     WriteBatch, WriteOptions, checkpoint::Checkpoint,
 };
 
@@ -57,14 +58,25 @@ impl Database {
     /// Opens the database in `path`, or creates one.
     pub(crate) fn open(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
         let lock = lock(path)?;
-        if path.join(CURRENT_FILE).exists() {
-            check_families(path)?;
-        } else {
-            check_absence(path)?;
+        let (is_listed, has_content) = (path.join(CURRENT_FILE).exists(), has_content(path)?);
+        let open = |database: &Options| {
+            let opened = RocksDb::open_cf_descriptors(database, path, tuning::column_descriptors(options));
+            opened.map_err(|error| StoreError::from_rocksdb(path, error))
+        };
+        match (is_listed, has_content) {
+            (true, true) => check_families(path)?,
+            (true, false) => {
+                check_families(path)?;
+                // RocksDB does not verify logs where there is none, and makes one now.
+                drop(open(&tuning::creation_options(options))?);
+            }
+            (false, true) => {
+                // RocksDB would begin a new database over it.
+                return Err(StoreError::Incomplete { path: path.to_owned(), missing: CURRENT_FILE });
+            }
+            (false, false) => {}
         }
-        let rocksdb =
-            RocksDb::open_cf_descriptors(&tuning::database_options(options), path, tuning::column_descriptors(options))
-                .map_err(|error| StoreError::from_rocksdb(path, error))?;
+        let rocksdb = open(&tuning::database_options(options))?;
         let database = Self { rocksdb, path: path.to_owned(), _lock: lock };
         database.check_layout()?;
         Ok(database)
@@ -173,6 +185,10 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         return Err(StoreError::NotAStore { path: path.to_owned() });
     }
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(lock_path).map_err(failed)?;
+    if !ours {
+        // A power cut during creation must not leave files without the one that says whose they are.
+        file.sync_all().and_then(|()| File::open(path)?.sync_all()).map_err(failed)?;
+    }
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: path.to_owned() }),
@@ -180,18 +196,16 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Makes sure that there is no database where none is listed, for RocksDB would begin a new one over it.
-///
-/// An interrupted creation leaves neither a log nor a sorted file: those come after the list.
-fn check_absence(path: &Path) -> Result<(), StoreError> {
+/// Whether there is a log or a sorted file. An interrupted creation leaves neither: they come after the list of files.
+fn has_content(path: &Path) -> Result<bool, StoreError> {
     let failed = |error: io::Error| StoreError::from_io(path, error);
     for entry in fs::read_dir(path).map_err(failed)? {
         let file = entry.map_err(failed)?.path();
         if file.extension().is_some_and(|extension| extension == "sst" || extension == "log") {
-            return Err(StoreError::Incomplete { path: path.to_owned(), missing: CURRENT_FILE });
+            return Ok(true);
         }
     }
-    Ok(())
+    Ok(false)
 }
 
 /// Looks at a database's families before anything is written to it.

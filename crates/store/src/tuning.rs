@@ -83,9 +83,17 @@ pub(crate) fn database_options(options: &StoreOptions) -> Options {
     // Each log says how far the one before it goes. Without it, where a power cut keeps a log's beginning and not the end
     // of its predecessor, both unsynced, the blocks of the one would be replayed without those of the other. The bindings
     // have no function for this option.
-    let mut database = Options::default()
-        .get_options_from_string("track_and_verify_wals=true")
-        .expect("this version of RocksDB knows the option");
+    let verified = "track_and_verify_wals=true";
+    let verifying = Options::default().get_options_from_string(verified).expect("RocksDB knows the option");
+    filled(verifying, options)
+}
+
+/// The same for a database whose creation was interrupted before it had a log to verify.
+pub(crate) fn creation_options(options: &StoreOptions) -> Options {
+    filled(Options::default(), options)
+}
+
+fn filled(mut database: Options, options: &StoreOptions) -> Options {
     database.create_if_missing(true);
     database.create_missing_column_families(true);
     database.set_db_write_buffer_size(options.memtable_bytes);

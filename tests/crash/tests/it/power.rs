@@ -240,6 +240,24 @@ fn power_cuts(seed: u64, durability: Durability, layer: &Layer, tally: &mut Tall
 }
 
 #[test]
+fn power_cut_at_any_moment_of_its_creation_leaves_a_store_that_opens() {
+    let folder = scratch();
+    let Some(layer) = layer(folder.path()) else { return };
+    let (store, rebuilt) = (scratch(), scratch());
+    let durability = Durability::OperatingSystem;
+    let run = Run::new(judge_of(seed(), durability), durability, store.path(), 0, &layer);
+    let is_open = |record: &Record| matches!(record, Record::Say(text) if text.starts_with("open"));
+    let open = run.disk.records().iter().position(is_open).expect("the store was opened");
+    let mut random = ChaCha8Rng::seed_from_u64(seed());
+    for at in (0..=open).flat_map(|at| [at, at]) {
+        let cut = Cut { at, ..drawn_cut(&run, &mut random) };
+        run.disk.cut(cut, &mut random).write(rebuilt.path()).expect("the directory is ours");
+        let found = look(&run, durability, cut, rebuilt.path(), &mut Tally::default());
+        assert_eq!(found.unwrap_or_else(|wrong| panic!("{cut:?}: {wrong}")), 0, "{cut:?}");
+    }
+}
+
+#[test]
 fn a_disk_that_does_not_keep_what_was_synced_is_found_out() {
     let folder = scratch();
     let Some(layer) = layer(folder.path()) else { return };
