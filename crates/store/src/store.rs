@@ -91,7 +91,8 @@ impl Store {
         }
         let history = History::read(&database, options.changesets_kept, head.as_ref())?;
         let hint = Hint::open(path);
-        let lost = hint.lost(head.as_ref());
+        let hash_of = |number| read(&database, Column::Blocks, &block_key(number), BlockMeta::decode);
+        let lost = hint.lost(head.as_ref(), |number| Ok(hash_of(number)?.map(|meta| meta.hash)))?;
         let (durability, nodes) = (options.durability, NodeCache::new(options.node_cache_bytes));
         Ok(Self { database, durability, head, history, unsynced: 0, hint, lost, nodes, loading: None, told })
     }

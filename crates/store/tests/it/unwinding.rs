@@ -1,6 +1,6 @@
 //! Going back, as far as changesets reach, and what is pruned beyond.
 
-use alloy_primitives::keccak256;
+use alloy_primitives::{B256, keccak256};
 use ropewalk_state::{BlockCommit, Changes, StateReader};
 use ropewalk_store::{Head, LostBlocks, Store, StoreError, StoreOptions};
 
@@ -214,6 +214,33 @@ fn head_that_is_behind_what_was_committed_is_told() {
     for torn in [&b""[..], &[0; 44], &[7; 44], &[1; 3], &[9; 100]] {
         std::fs::write(&hint, torn).expect("a hint");
         assert_eq!(open(directory.path()).lost_blocks(), None, "a hint that is none says nothing");
+    }
+}
+
+#[test]
+fn block_of_another_branch_that_is_gone_is_told() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let hint = directory.path().join("ropewalk.head");
+    let mut store = open(directory.path());
+    for number in 0..3 {
+        extend(&mut store, &block(number)).expect("a block");
+    }
+    drop(store);
+    let kept = std::fs::read(&hint).expect("the hint is there");
+    let noted = |number: u64, hash: B256| {
+        let block = [&number.to_be_bytes()[..], hash.as_slice()].concat();
+        [&block[..], &keccak256(&block)[..4]].concat()
+    };
+    assert_eq!(kept, noted(2, block_hash(2)));
+    for (number, hash, lost) in [
+        (2, B256::repeat_byte(7), Some(2)),
+        (1, B256::repeat_byte(7), Some(1)),
+        (1, block_hash(1), None),
+        (3, B256::repeat_byte(7), Some(3)),
+    ] {
+        std::fs::write(&hint, noted(number, hash)).expect("a hint");
+        let lost = lost.map(|number| LostBlocks { first: number, last: number, hash });
+        assert_eq!(open(directory.path()).lost_blocks(), lost, "block {number} with hash {hash}");
     }
 }
 

@@ -213,9 +213,10 @@ fn outcome(patient: &Patient, kind: Kind, answer: &Answer) -> Result<String, Str
         },
         Answer::Point(point, lost) => {
             let (head, was) = (patient.number(*point), patient.number(last));
-            // The hint is out of the question where it is what was damaged.
             match lost {
                 Some(_) if *lost == was => Ok("earlier block, and told".to_owned()),
+                // Nobody asked for more than that these blocks go, and they are whole.
+                None if patient.chain.commits_between(*point, last) == 0 => Ok("not unwound".to_owned()),
                 _ => Err(format!("the store is at block {head:?} instead of {was:?}, and tells of {lost:?}: {kind:?}")),
             }
         }

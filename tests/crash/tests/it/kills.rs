@@ -73,7 +73,9 @@ impl Trial {
         let fewest = steps.iter().map(|(_, step)| counts[step]).min()?;
         let fewest: Vec<_> = steps.iter().filter(|(_, step)| counts[step] == fewest).collect();
         let (action, step) = **fewest.choose(random)?;
-        let often = steps.iter().filter(|found| **found == (action, step)).count() as u32;
+        // What was killed in the middle of the next action may have left some of its steps behind.
+        let left = |found: &&(usize, Step)| **found == (action, step) && action > self.done;
+        let often = steps.iter().filter(left).count().max(1) as u32;
         Some(Manner::EndingAt { action, step, times: random.random_range(1..=often) })
     }
 
