@@ -20,8 +20,8 @@ use std::sync::Arc;
 use alloy_consensus::Header;
 use alloy_hardforks::EthereumHardforks;
 use ropewalk_engine::{
-    CancelToken, Engine, Frontier, Inline, Memory, NoProbe, Position as EnginePosition, Probe, RunError, RunOptions,
-    Schedule, Stats,
+    CancelToken, Dependencies, DependencyRecorder, Engine, Frontier, Inline, Memory, NoProbe,
+    Position as EnginePosition, Probe, RunError, RunOptions, Schedule, Stats,
 };
 use ropewalk_evm::{CodeCache, EvmFactory, EvmProgram, EvmSettings, ReaderBase, Transaction, TransactionInspector};
 use ropewalk_state::{StateError, StateReader};
@@ -48,6 +48,8 @@ pub struct ExecutorOptions {
     pub request_contracts: RequestContracts,
     /// Whether the execution comes with a [`Record`] of every position. Changes what is asked for.
     pub record: bool,
+    /// Whether the execution comes with what each transaction truly depends on. Changes what is asked for.
+    pub dependencies: bool,
     /// Custom precompiles and inspectors. Precompiles change what is asked for.
     pub evm: EvmSettings,
     /// Analysed code, kept from block to block and shared between executors.
@@ -72,6 +74,7 @@ impl Default for ExecutorOptions {
             invalid: InvalidTransactions::default(),
             request_contracts: RequestContracts::default(),
             record: false,
+            dependencies: false,
             evm: EvmSettings::default(),
             codes: Arc::default(),
             frontier,
@@ -102,6 +105,8 @@ pub struct Execution {
     pub inspectors: Vec<Box<dyn TransactionInspector>>,
     /// What happened at each position, where it was asked for or an access list was followed.
     pub record: Option<Record>,
+    /// What each transaction truly depends on, where that was asked for.
+    pub dependencies: Option<Dependencies>,
 }
 
 /// Accounts and slots that transactions are expected to touch: three accounts each, and what the gas they declare may
@@ -227,7 +232,7 @@ impl BlockExecutor {
         }
         let verifier = list.map(|list| Verifier::new(list, block.transactions.len()));
         let mut transcript = (record || self.options.record || list.is_some()).then(|| Transcript::new(verifier));
-        let options = self.run_options(list.is_some(), transcript.is_some());
+        let options = self.run_options(list.is_some(), transcript.is_some() || self.options.dependencies);
         let invalid = if list.is_some() { InvalidTransactions::Reject } else { self.options.invalid };
         let gas = BlockGas::of(&env);
         let mut factory = EvmFactory::new(env, parent, Arc::clone(&self.options.codes), self.options.evm.clone());
@@ -243,11 +248,12 @@ impl BlockExecutor {
         transcript.as_mut().map_or(Ok(()), Transcript::end_position)?;
 
         let mut hook = Receipts::new(&chain, block, gas, invalid, transcript);
+        hook.dependencies = self.options.dependencies.then(DependencyRecorder::default);
         let prepared = |transaction: &BlockTransaction| Transaction::new(Arc::clone(&transaction.env), spec);
         let transactions: Vec<_> = block.transactions.iter().map(prepared).collect();
         let ran = self.engine.run_probed(&memory, &transactions, &factory, &mut hook, &options, probe);
         let finished = ran.map_err(engine_error)?;
-        let Receipts { receipts, skipped, inspectors, gas, mut transcript, .. } = hook.finish()?;
+        let Receipts { receipts, skipped, inspectors, gas, mut transcript, dependencies, .. } = hook.finish()?;
 
         let last = EnginePosition(transactions.len() as u32 + 1);
         let recorder = transcript.as_mut().map(|transcript| &mut transcript.recorder);
@@ -264,6 +270,7 @@ impl BlockExecutor {
             stats,
             inspectors,
             record,
+            dependencies: dependencies.map(DependencyRecorder::finish),
         })
     }
 

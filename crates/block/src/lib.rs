@@ -70,8 +70,9 @@ pub use revm::context_interface::result::InvalidTransaction;
 
 // What an embedder needs of the layers below to say how execution is to go about it, and to watch it.
 pub use ropewalk_engine::{
-    AbortCause, CancelToken, Engine, Event, Frontier, Incarnation, NoProbe, Probe, Schedule, Stats, TxIndex,
+    AbortCause, CancelToken, Dependencies, Engine, Event, Frontier, Incarnation, NoProbe, Probe, Schedule, Stats,
+    TxIndex,
 };
 pub use ropewalk_evm::{
-    CodeCache, EvmContext, EvmSettings, InspectorFactory, PrecompileCustomizer, TransactionInspector,
+    CodeCache, EvmContext, EvmSettings, InspectorFactory, PrecompileCustomizer, TransactionInspector, field,
 };

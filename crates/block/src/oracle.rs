@@ -163,13 +163,21 @@ impl<R: StateReader + ?Sized> Run<'_, R> {
     /// # Errors
     /// When the block is invalid or the state cannot be read.
     pub fn execute(self) -> Result<Finished, BlockError> {
+        self.execute_told(|_| ())
+    }
+
+    /// As [`execute`](Self::execute), and tells before each transaction, and after the last, where it stands.
+    ///
+    /// # Errors
+    /// As `execute`.
+    pub fn execute_told(self, mut begin: impl FnMut(Position)) -> Result<Finished, BlockError> {
         let failure = RefCell::new(None);
         let database = ReaderDatabase::new(self.oracle.reader, &self.oracle.codes, &failure);
         let lists_accesses = self.oracle.lists_accesses;
         let state = State::builder().with_database(database).with_bundle_update();
         let mut state = state.with_bal_builder_if(lists_accesses).build();
         let mut position = Position::PreBlock;
-        match self.run_on(&mut state, &mut position) {
+        match self.run_on(&mut state, &mut position, &mut begin) {
             Ok((result, skipped)) => {
                 state.merge_transitions(BundleRetention::Reverts);
                 let access_list = state.take_built_alloy_bal().unwrap_or_default();
@@ -184,6 +192,7 @@ impl<R: StateReader + ?Sized> Run<'_, R> {
         self,
         state: &mut State<ReaderDatabase<'_, R>>,
         position: &mut Position,
+        begin: &mut impl FnMut(Position),
     ) -> Result<(BlockExecutionResult<ReceiptEnvelope>, Vec<SkippedTransaction>), BlockExecutionError> {
         let Self { oracle, transactions } = self;
         let evm = EthEvmFactory::default().create_evm(state, oracle.env.clone());
@@ -194,6 +203,7 @@ impl<R: StateReader + ?Sized> Run<'_, R> {
         executor.apply_pre_execution_changes()?;
         for (index, (env, transaction)) in transactions.into_iter().zip(&oracle.block.transactions).enumerate() {
             *position = Position::Transaction(index);
+            begin(*position);
             executor.evm_mut().db_mut().set_bal_index(BlockAccessIndex::new(index as u64 + 1));
             let recovered = &transaction.recovered;
             let output = executor.execute_transaction_without_commit((env, recovered));
@@ -215,6 +225,7 @@ impl<R: StateReader + ?Sized> Run<'_, R> {
             }
         }
         *position = Position::PostBlock;
+        begin(*position);
         let last = BlockAccessIndex::new(oracle.block.transactions.len() as u64 + 1);
         executor.evm_mut().db_mut().set_bal_index(last);
         let (_, result) = executor.finish()?;

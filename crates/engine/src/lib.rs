@@ -36,6 +36,7 @@
 #![cfg_attr(not(feature = "shuttle"), doc = concat!("```\n", include_str!("../examples/counter.rs"), "\n```"))]
 
 mod cell;
+mod dependencies;
 mod error;
 mod index;
 mod memory;
@@ -60,6 +61,7 @@ mod simulation;
 #[cfg(test)]
 mod toy;
 
+pub use dependencies::{Dependencies, DependencyRecorder};
 pub use error::RunError;
 pub use index::{Incarnation, Position, TxIndex};
 pub use memory::{Final, Memory, Written};

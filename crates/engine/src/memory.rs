@@ -12,11 +12,13 @@
 //! What a reader gets while others write is a guess that validation judges (I1). What the committing worker gets is
 //! exact, because every lower transaction is folded and no higher one counts.
 
+mod validation;
+
 use std::fmt;
 
 use crate::{
-    Base, CellId, Delta, Incarnation, Observation, Position, Program, TxIndex,
-    cell::{Cell, CellState, Reader, Version},
+    Base, CellId, Delta, Incarnation, Position, Program, TxIndex,
+    cell::{Cell, CellState, Version},
     sync::{AtomicBool, AtomicU32, Ordering, Padded},
     table::Table,
 };
@@ -218,56 +220,6 @@ impl<P: Program> Memory<P> {
         let mut below = state.versions.iter().rev().filter(|version| version.position < position);
         let speculative = below.find(|version| version.delta.clears_shadowed()).map(|version| version.position);
         speculative.max(state.cleared)
-    }
-
-    /// Whether everything that an attempt relied upon holds as of `position`, and its steps fit.
-    pub(crate) fn validate(
-        &self,
-        position: Position,
-        reads: &[Read<P>],
-        writes: &[Write<P>],
-    ) -> Result<bool, Unresolved<P::Fault>> {
-        for read in reads {
-            if !self.resolve(read.cell, position, Estimates::Take, |value, _| read.observation.holds(value))? {
-                return Ok(false);
-            }
-        }
-        for (at, write) in writes.iter().enumerate().filter(|(_, write)| write.delta.is_bounded()) {
-            // A step starts from what the attempt's own steps before it lead to.
-            let mut before = writes[..at].iter().filter(|other| other.cell == write.cell).peekable();
-            let fits = |value: &P::Value, _| {
-                if before.peek().is_none() {
-                    return write.delta.fits(value);
-                }
-                let mut value = value.clone();
-                before.for_each(|other| other.delta.apply(&mut value));
-                write.delta.fits(&value)
-            };
-            if !self.resolve(write.cell, position, Estimates::Take, fits)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Notes who observed what, and tells whether an observation already fails. From here on, every write that may
-    /// make one fail names the transaction in its dirty list, save one that clears a shadow: readers of the shadowed
-    /// keys are not known to it, and are found wrong at their commit.
-    pub(crate) fn register(&self, position: Position, reads: &[Read<P>]) -> Result<bool, Unresolved<P::Fault>> {
-        let frontier = self.frontier();
-        let clears = self.clears.load(Ordering::Acquire);
-        let mut holds = true;
-        for read in reads {
-            let changed = {
-                let mut state = self.table.cell(read.cell).state.lock();
-                state.add_reader(Reader { position, fields: read.observation.fields() }, frontier);
-                state.changes != read.seen
-            };
-            if holds && (changed || clears) {
-                holds = self.resolve(read.cell, position, Estimates::Take, |value, _| read.observation.holds(value))?;
-            }
-        }
-        Ok(holds)
     }
 
     /// Records the value of `key` before the block, so that the base state is not asked for it. Does nothing where the

@@ -3,7 +3,7 @@
 //! The default probe has no size and no effect. Traces, metrics and the simulator's clock hang here; the engine itself
 //! knows no time.
 
-use crate::{Incarnation, TxIndex};
+use crate::{Fields, Incarnation, TxIndex};
 
 /// One boundary between steps of one worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +57,8 @@ pub enum Event {
 /// Why an attempt came to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AbortCause {
-    /// An observation no longer held.
-    Invalid,
+    /// An observation no longer held: one of these fields, or of several.
+    Invalid(Fields),
     /// It had read what an aborted incarnation of this transaction wrote.
     Dependency(TxIndex),
     /// The base state failed.

@@ -99,6 +99,12 @@ pub trait Delta<V>: Clone + Debug + PartialEq + Send + Sync {
     /// The fields that it may change.
     fn fields(&self) -> Fields;
 
+    /// The fields that it sets to what they are afterwards, whatever they were before. Nothing depends on it but what
+    /// [dependencies](crate::Dependencies) are found.
+    fn sets(&self) -> Fields {
+        if self.is_absolute() { self.fields() } else { 0 }
+    }
+
     /// Whether the value after it is the same whatever the value before it was: nobody needs to look further down.
     fn is_absolute(&self) -> bool {
         false
@@ -120,6 +126,11 @@ pub trait Observation<V>: Clone + Debug + Send + Sync {
 
     /// The fields that it depends on.
     fn fields(&self) -> Fields;
+
+    /// Observations of as few fields as can be, which together say the same.
+    fn parts(&self) -> Vec<Self> {
+        vec![self.clone()]
+    }
 }
 
 /// Reads the state before the block. Shared by all workers; every key is read at most once per run.

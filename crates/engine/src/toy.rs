@@ -114,6 +114,10 @@ impl Delta<Value> for Change {
         u8::from(self.word.is_some()) * WORD + u8::from(self.step != 0) * BALANCE
     }
 
+    fn sets(&self) -> Fields {
+        u8::from(self.word.is_some()) * WORD
+    }
+
     fn clears_shadowed(&self) -> bool {
         self.clears
     }

@@ -11,7 +11,7 @@
 use std::fmt;
 
 use crate::{
-    CellId, Incarnation, Memory, Observation, Position, Program, TxIndex, Written,
+    CellId, Fields, Incarnation, Memory, Observation, Position, Program, TxIndex, Written,
     memory::{Estimates, Read, Unresolved, Write},
     sync::Arc,
 };
@@ -67,6 +67,8 @@ pub struct View<P: Program> {
     standing: Standing,
     /// What had been observed when the transaction's turn came was found to hold.
     checked: bool,
+    /// What had been observed and was found not to.
+    pub(crate) failed: Option<Fields>,
     /// Reads until the frontier is looked at again: the committing worker writes it all the time, and a look costs both.
     until_look: u32,
     pub(crate) reads: Vec<Read<P>>,
@@ -130,6 +132,7 @@ impl<P: Program> View<P> {
             incarnation: Incarnation(0),
             standing: Standing::Frontier,
             checked: false,
+            failed: None,
             until_look: READS_PER_LOOK,
             reads: Vec::new(),
             writes: Vec::new(),
@@ -154,7 +157,7 @@ impl<P: Program> View<P> {
         self.position = index.position();
         self.incarnation = incarnation;
         self.standing = standing;
-        self.checked = false;
+        (self.checked, self.failed) = (false, None);
         self.until_look = READS_PER_LOOK;
         self.reads.clear();
         self.writes.clear();
@@ -240,7 +243,8 @@ impl<P: Program> View<P> {
         }
         self.until_look = READS_PER_LOOK;
         if self.memory().frontier() == self.position {
-            if !self.memory().validate(self.position, &self.reads, &[]).map_err(Interrupt::from)? {
+            self.failed = self.memory().validate(self.position, &self.reads, &[]).map_err(Interrupt::from)?;
+            if self.failed.is_some() {
                 return Err(Interrupt::Stale);
             }
             self.checked = true;

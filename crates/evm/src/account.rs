@@ -175,6 +175,21 @@ impl AccountDelta {
         sets_all && self.existence != Existence::Derived
     }
 
+    /// The fields that it sets, whatever they were.
+    pub(crate) fn sets(&self) -> Fields {
+        let mut fields = 0;
+        if matches!(self.balance, BalanceStep::Set(_)) {
+            fields |= field::BALANCE;
+        }
+        if self.nonce.is_some() {
+            fields |= field::NONCE;
+        }
+        if self.code.is_some() {
+            fields |= field::CODE;
+        }
+        fields
+    }
+
     pub(crate) fn fields(&self) -> Fields {
         let mut fields = 0;
         if self.balance != BalanceStep::Keep {
@@ -247,6 +262,19 @@ impl AccountObservation {
             bare: Some(value.is_bare()),
             exists: Some(value.exists),
         }
+    }
+
+    /// What it says of each field, by itself.
+    pub(crate) fn parts(&self) -> Vec<Self> {
+        let Self { balance, nonce, code_hash, bare, exists } = *self;
+        let parts = [
+            Self { balance, ..Self::NONE },
+            Self { nonce, ..Self::NONE },
+            Self { code_hash, ..Self::NONE },
+            Self { bare, ..Self::NONE },
+            Self { exists, ..Self::NONE },
+        ];
+        parts.into_iter().filter(|part| *part != Self::NONE).collect()
     }
 
     pub(crate) fn holds(&self, value: &AccountValue) -> bool {

@@ -29,6 +29,9 @@ pub mod field {
     pub const STORAGE: Fields = 1 << 4;
     /// A slot's value.
     pub const SLOT: Fields = 1 << 5;
+
+    /// What the field of each bit is called, from the lowest.
+    pub const NAMES: [&str; 6] = ["balance", "nonce", "code", "existence", "storage", "slot"];
 }
 
 /// Ethereum transactions.
@@ -218,6 +221,13 @@ impl Delta<EvmValue> for EvmDelta {
         }
     }
 
+    fn sets(&self) -> Fields {
+        match self {
+            Self::Account(delta) => delta.sets(),
+            Self::Slot(_) => field::SLOT,
+        }
+    }
+
     fn is_absolute(&self) -> bool {
         match self {
             Self::Account(delta) => delta.is_absolute(),
@@ -253,6 +263,13 @@ impl Observation<EvmValue> for EvmObservation {
             Self::Account(observation) => observation.fields(),
             Self::StorageEmpty(_) => field::STORAGE,
             Self::Slot(_) => field::SLOT,
+        }
+    }
+
+    fn parts(&self) -> Vec<Self> {
+        match self {
+            Self::Account(observation) => observation.parts().into_iter().map(Self::Account).collect(),
+            Self::StorageEmpty(_) | Self::Slot(_) => vec![self.clone()],
         }
     }
 }

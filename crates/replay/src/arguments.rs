@@ -165,6 +165,12 @@ alternating order. Reported are medians; spread is p90 - p10 as a share of the m
 speedup = seq / t<N> of the last N, overhead = t1 / seq. The column 95 % bounds the median of the
 ratios of one round's samples, by bootstrap; a block whose upper bound is below 1 is called slower.
 
+limit is what the block's true dependencies allow that many threads: its time in order over that of
+its longest chain, or over its share of a thread. A transaction depends on a lower one when what it
+observed would not hold without it, by value, at the engine's grain of locations. share = speedup /
+limit. wasted is the gas of attempts that were thrown away over the block's own. Blocks stand worst
+share first.
+
 With --db a chain of blocks goes the whole way: executed on a RocksDB state, outcome against header,
 state root, and written as durably as --durability says. In order means the oracle, then the root,
 then the write; the engine takes the last number of threads, with and without the pipeline. Every

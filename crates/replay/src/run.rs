@@ -9,7 +9,7 @@ use std::{
 };
 
 use ropewalk_block::{
-    AccessList, BlockError, BlockExecutor, CancelToken, CodeCache, Engine, Execution, ExecutorOptions,
+    AccessList, BlockError, BlockExecutor, CancelToken, CodeCache, Dependencies, Engine, Execution, ExecutorOptions,
     InvalidTransactions, Schedule, oracle::Oracle,
 };
 use ropewalk_state::StateReader;
@@ -88,6 +88,21 @@ impl Runner {
         executor.execute(&fixture.block, Arc::clone(reader))
     }
 
+    /// What each transaction of a block truly depends on.
+    ///
+    /// # Errors
+    /// As [`BlockExecutor::execute`].
+    pub(crate) fn dependencies(
+        &self,
+        fixture: &Fixture,
+        reader: &Arc<dyn StateReader>,
+    ) -> Result<Dependencies, BlockError> {
+        let options = ExecutorOptions { dependencies: true, ..self.options(0) };
+        let executor = BlockExecutor::new(Arc::clone(&fixture.chain.spec), self.engine.clone(), options);
+        let execution = executor.execute(&fixture.block, Arc::clone(reader))?;
+        Ok(execution.dependencies.expect("an execution that was asked for dependencies comes with them"))
+    }
+
     fn options(&self, repetition: u64) -> ExecutorOptions {
         ExecutorOptions {
             codes: Arc::clone(&self.codes),
@@ -121,6 +136,22 @@ pub(crate) fn time_oracle<R: StateReader>(oracle: &Oracle<'_, R>) -> Result<Dura
     let run = oracle.start();
     let Timed { value, time } = timed(|| run.execute());
     value.map(|_| time)
+}
+
+/// The time that each transaction takes in order: the least of several runs, in milliseconds.
+///
+/// # Errors
+/// When the block is invalid or the state cannot be read.
+pub(crate) fn time_transactions<R: StateReader>(oracle: &Oracle<'_, R>, runs: usize) -> Result<Vec<f64>, BlockError> {
+    let mut least: Vec<f64> = Vec::new();
+    for _ in 0..runs {
+        let mut begun = Vec::new();
+        oracle.start().execute_told(|_| begun.push(Instant::now()))?;
+        let times: Vec<f64> = begun.windows(2).map(|pair| milliseconds(pair[1] - pair[0])).collect();
+        least.resize(times.len(), f64::INFINITY);
+        least.iter_mut().zip(times).for_each(|(least, time)| *least = least.min(time));
+    }
+    Ok(least)
 }
 
 /// Times one piece of work; giving up its result is not part of it.

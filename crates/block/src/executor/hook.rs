@@ -14,7 +14,7 @@ use revm::{
     context::Cfg,
     context_interface::result::{ExecutionResult, ResultGas},
 };
-use ropewalk_engine::{CommitHook, Decision, Effects, TxIndex};
+use ropewalk_engine::{CommitHook, Decision, DependencyRecorder, Effects, TxIndex};
 use ropewalk_evm::{Accesses, EvmProgram, ExecutionFailure, Transaction, TransactionInspector, TxOutput};
 
 use super::transcript::Transcript;
@@ -90,6 +90,8 @@ pub(super) struct Receipts<'a> {
     pub(super) inspectors: Vec<Box<dyn TransactionInspector>>,
     /// Takes down what each kept transaction does, where that is asked for.
     pub(super) transcript: Option<Transcript<'a>>,
+    /// Finds out what each kept transaction depends on, where that is asked for.
+    pub(super) dependencies: Option<DependencyRecorder<EvmProgram>>,
     /// Why the run was stopped.
     failure: Option<BlockError>,
 }
@@ -111,6 +113,7 @@ impl<'a> Receipts<'a> {
             skipped: Vec::new(),
             inspectors: Vec::new(),
             transcript,
+            dependencies: None,
             failure: None,
         }
     }
@@ -150,8 +153,11 @@ impl<'a> Receipts<'a> {
         effects: &Effects<'_, EvmProgram>,
         accesses: Option<Box<Accesses>>,
     ) -> Result<(), BlockError> {
-        let Some(transcript) = &mut self.transcript else { return Ok(()) };
         let position = Position::Transaction(index.at());
+        if let Some(dependencies) = &mut self.dependencies {
+            dependencies.add(index, effects).map_err(|source| BlockError::State { position, source })?;
+        }
+        let Some(transcript) = &mut self.transcript else { return Ok(()) };
         let added = transcript.recorder.add(effects, accesses.map(|accesses| *accesses));
         added.map_err(|source| BlockError::State { position, source })?;
         transcript.end_position()

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    AbortCause, CellId, Effects, Incarnation, Interrupt, View, Worker, memory::Unresolved, scheduler::Report,
+    AbortCause, CellId, Effects, Fields, Incarnation, Interrupt, View, Worker, memory::Unresolved, scheduler::Report,
     view::Standing,
 };
 
@@ -185,7 +185,11 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         last_word: bool,
     ) -> Report {
         let (cause, report) = match &failure {
-            Failure::Interrupted(Interrupt::Stale) => (AbortCause::Invalid, Report::Aborted { index, on: None }),
+            Failure::Interrupted(Interrupt::Stale) => {
+                let fields = self.view.failed.unwrap_or_default();
+                self.note_wrong(fields);
+                (AbortCause::Invalid(fields), Report::Aborted { index, on: None })
+            }
             Failure::Interrupted(Interrupt::Stopped) => (AbortCause::Stopped, Report::Aborted { index, on: None }),
             Failure::Interrupted(Interrupt::Dependency(on)) => {
                 (AbortCause::Dependency(*on), Report::Aborted { index, on: Some(*on) })
@@ -263,13 +267,14 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let memory = self.run.memory;
         let slot = self.run.slots[index.at()].lock();
         let attempt = slot.as_ref().expect("an executed transaction has its result in its slot");
-        let holds = judged(|| memory.validate(index.position(), &attempt.reads, &attempt.writes), true);
+        let wrong = judged(|| memory.validate(index.position(), &attempt.reads, &attempt.writes), None);
         drop(slot);
-        if !holds {
+        if let Some(fields) = wrong {
             self.hide_former(index);
-            self.run.event(self.number, Event::Aborted { index, incarnation, cause: AbortCause::Invalid });
+            self.note_wrong(fields);
+            self.run.event(self.number, Event::Aborted { index, incarnation, cause: AbortCause::Invalid(fields) });
         }
-        Some(Report::Validated { index, holds })
+        Some(Report::Validated { index, holds: wrong.is_none() })
     }
 
     /// Commits the frontier. The caller holds the commit role.
@@ -285,15 +290,11 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         }
         let former = run.slots[index.at()].lock().take().map(|former| *former);
         // A base state that fails a validation need not be asked in order: what was read may follow from what was wrong.
-        let holds = |attempt: &Attempt<P>| {
-            judged(|| run.memory.validate(index.position(), &attempt.reads, &attempt.writes), false)
-        };
-        let valid = former.as_ref().is_some_and(holds);
         if let Some(attempt) = former {
-            if valid {
-                return self.keep(index, attempt, true, false);
-            }
-            run.event(self.number, Event::Aborted { index, incarnation, cause: AbortCause::Invalid });
+            let look = || run.memory.validate(index.position(), &attempt.reads, &attempt.writes);
+            let Some(fields) = judged(look, Some(0)) else { return self.keep(index, attempt, true, false) };
+            self.note_wrong(fields);
+            run.event(self.number, Event::Aborted { index, incarnation, cause: AbortCause::Invalid(fields) });
             return self.replace(index, incarnation, attempt);
         }
         if run.mode == Frontier::Never {
@@ -388,6 +389,10 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         None
     }
 
+    fn note_wrong(&self, fields: Fields) {
+        self.run.scheduler.0.lock().stats.found_wrong(fields);
+    }
+
     /// A result that nobody will use.
     fn discard(&mut self, attempt: Attempt<P>) {
         self.run.scheduler.0.lock().stats.wasted_cost += P::cost(&attempt.output);
@@ -403,8 +408,8 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     }
 }
 
-/// Whether observations hold; `unknown` where the base state fails or panics on the way, as it may for one that nothing
+/// What a look at observations says; `unknown` where the base state fails or panics on the way, as it may for one that nothing
 /// in the in-order run would have made.
-fn judged<F>(look: impl FnOnce() -> Result<bool, Unresolved<F>>, unknown: bool) -> bool {
+fn judged<T, F>(look: impl FnOnce() -> Result<T, Unresolved<F>>, unknown: T) -> T {
     catching(look).ok().and_then(Result::ok).unwrap_or(unknown)
 }

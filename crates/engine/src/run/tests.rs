@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     AbortCause, Incarnation, Interrupt, View,
     toy::{
-        Clerk, Key, Op, Outcome, Rule, Toy, Transaction, Trial,
+        Clerk, Key, Op, Outcome, Rule, Toy, Transaction, Trial, WORD,
         machine::{Factory, NoPause},
         trial::{self, Entry, Verdict},
     },
@@ -133,7 +133,7 @@ fn reader_of_an_estimate_waits_for_its_writer() {
 fn equal_value_written_again_aborts_nobody() {
     let told = overtaken(Op::Put(A, 1), Op::Put(B, 7));
     assert_eq!((told.executions(2), told.executions(3)), (2, 1), "{:?}", told.events);
-    assert_eq!(told.aborts_because(AbortCause::Invalid), 1, "{:?}", told.events);
+    assert_eq!(told.aborts_because(AbortCause::Invalid(WORD)), 1, "{:?}", told.events);
 }
 
 #[test]

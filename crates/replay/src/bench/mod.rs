@@ -5,6 +5,7 @@
 //! besides falls on all of them. Before anything is timed, every side's outcome is compared with the oracle's.
 
 mod chain;
+mod limit;
 mod statistics;
 
 use std::{io, path::Path, sync::Arc, time::Duration};
@@ -12,6 +13,7 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 use ropewalk_block::{BlockError, BlockOutcome, CancelToken};
 use ropewalk_state::StateReader;
 
+pub(crate) use limit::Limit;
 pub(crate) use statistics::{PairedRatio, Spread};
 
 use crate::{
@@ -20,7 +22,7 @@ use crate::{
     fixture::Fixture,
     report::{
         Progress,
-        bench::{BenchReport, BenchReports, ThreadsReport},
+        bench::{BenchReport, BenchReports, SpeculationCost, ThreadsReport},
         print, print_json,
     },
     run::{Runner, milliseconds, prepare_oracle, time_oracle},
@@ -170,6 +172,8 @@ impl Bench<'_> {
         truth: &BlockOutcome,
     ) -> Result<BenchReport, Failure> {
         let oracle = prepare_oracle(fixture, reader).map_err(Failure::Run)?;
+        let limit = Limit::of(&oracle, &self.runners[0], fixture, reader).map_err(Failure::Run)?;
+        let mut costs = vec![SpeculationCost::default(); self.runners.len()];
         let sides = self.runners.len() + 1;
         let mut samples = vec![Vec::with_capacity(self.arguments.runs.get()); sides];
         for round in 0..self.arguments.runs.get() {
@@ -181,17 +185,24 @@ impl Bench<'_> {
                 }
                 let time = match side.checked_sub(1) {
                     None => sample(|| time_oracle(&oracle)),
-                    Some(runner) => sample(|| time_engine(&self.runners[runner], fixture, reader)),
+                    Some(runner) => sample(|| {
+                        let run = self.runners[runner].execute(fixture, reader, 0);
+                        run.value.map(|execution| {
+                            costs[runner].add(&execution.stats);
+                            run.time
+                        })
+                    }),
                 };
                 samples[side].push(milliseconds(time.map_err(Failure::Run)?));
             }
         }
         let (sequential, parallel) = samples.split_first().expect("the oracle is always a side");
         let in_order = Spread::of(sequential);
-        let report = |(runner, times): (&Runner, &Vec<f64>)| {
+        let report = |((runner, times), cost): ((&Runner, &Vec<f64>), SpeculationCost)| {
             let (threads, time) = (runner.threads(), Spread::of(times));
             let speedup = in_order.median / time.median;
-            ThreadsReport { threads, time, speedup, paired: PairedRatio::of(sequential, times) }
+            let paired = PairedRatio::of(sequential, times);
+            ThreadsReport { threads, time, speedup, paired, limit: limit.at(threads), cost }
         };
         Ok(BenchReport {
             number: fixture.number(),
@@ -200,7 +211,7 @@ impl Bench<'_> {
             txs: fixture.block.transactions.len(),
             gas_used: truth.gas_used,
             sequential: in_order,
-            parallel: self.runners.iter().zip(parallel).map(report).collect(),
+            parallel: self.runners.iter().zip(parallel).zip(costs).map(report).collect(),
         })
     }
 
@@ -216,11 +227,6 @@ impl Bench<'_> {
         }
         Ok(self.status)
     }
-}
-
-fn time_engine(runner: &Runner, fixture: &Fixture, reader: &Arc<dyn StateReader>) -> Result<Duration, BlockError> {
-    let run = runner.execute(fixture, reader, 0);
-    run.value.map(|_| run.time)
 }
 
 /// Mean time of runs repeated until a sample's time has passed. What happens between runs is not counted.

@@ -1,7 +1,8 @@
 //! The report of a benchmark: one row or one JSON object for each block, and a summary.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
+use ropewalk_block::{Stats, field};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{
@@ -40,6 +41,55 @@ pub(crate) struct ThreadsReport {
     pub speedup: f64,
     /// The same by pairs of samples, which says how sure it is.
     pub paired: PairedRatio,
+    /// The speed-up that the block's dependencies allow.
+    pub limit: f64,
+    /// What speculation cost.
+    pub cost: SpeculationCost,
+}
+
+impl ThreadsReport {
+    /// The part of the limit that was reached.
+    fn share(&self) -> f64 {
+        self.speedup / self.limit
+    }
+}
+
+/// What speculation cost over all runs that were timed.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct SpeculationCost {
+    runs: u64,
+    wasted_gas: u64,
+    gas: u64,
+    aborts: u64,
+    by_field: [u64; field::NAMES.len()],
+}
+
+impl SpeculationCost {
+    /// Adds a run.
+    pub(crate) fn add(&mut self, stats: &Stats) {
+        self.runs += 1;
+        self.wasted_gas += stats.wasted_cost;
+        self.gas += stats.committed_cost;
+        self.aborts += u64::from(stats.aborts);
+        for (sum, count) in self.by_field.iter_mut().zip(stats.aborts_by_field) {
+            *sum += u64::from(count);
+        }
+    }
+
+    /// Gas executed more than once over the block's gas.
+    fn wasted(&self) -> f64 {
+        self.wasted_gas as f64 / self.gas.max(1) as f64
+    }
+
+    fn per_run(&self, count: u64) -> f64 {
+        count as f64 / self.runs.max(1) as f64
+    }
+
+    /// Aborts of a run by the kind of location that was found wrong.
+    fn by_location(&self) -> BTreeMap<&'static str, Figure> {
+        let kinds = field::NAMES.into_iter().zip(self.by_field).filter(|(_, count)| *count > 0);
+        kinds.map(|(name, count)| (name, Figure(self.per_run(count)))).collect()
+    }
 }
 
 impl BenchReport {
@@ -77,8 +127,14 @@ impl Serialize for BenchReport {
         map.serialize_entry("paired_ratio", &self.last().map(|last| Figure(last.paired.median)))?;
         map.serialize_entry("paired_ratio_low", &self.last().map(|last| Figure(last.paired.low)))?;
         map.serialize_entry("paired_ratio_high", &self.last().map(|last| Figure(last.paired.high)))?;
+        map.serialize_entry("limit", &self.last().map(|last| Figure(last.limit)))?;
+        map.serialize_entry("share", &self.last().map(|last| Figure(last.share())))?;
+        map.serialize_entry("wasted", &self.last().map(|last| Figure(last.cost.wasted())))?;
+        map.serialize_entry("aborts", &self.last().map(|last| Figure(last.cost.per_run(last.cost.aborts))))?;
+        map.serialize_entry("aborts_by_location", &self.last().map(|last| last.cost.by_location()))?;
         for report in &self.parallel {
             map.serialize_entry(&format!("t{}_speedup", report.threads), &Figure(report.speedup))?;
+            map.serialize_entry(&format!("t{}_share", report.threads), &Figure(report.share()))?;
         }
         map.end()
     }
@@ -113,6 +169,12 @@ impl BenchReports {
         blocks.filter_map(move |block| Some(block.parallel.get(place)?.speedup))
     }
 
+    /// Parts of the limit reached with the number of threads at this place in the list.
+    fn shares(&self, place: usize) -> impl Iterator<Item = f64> {
+        let blocks = self.blocks.iter().filter(|block| block.gas_used > 0);
+        blocks.filter_map(move |block| Some(block.parallel.get(place)?.share()))
+    }
+
     fn overheads(&self) -> impl Iterator<Item = f64> {
         self.blocks.iter().filter(|block| block.gas_used > 0).filter_map(BenchReport::overhead)
     }
@@ -143,7 +205,10 @@ impl BenchReports {
         for (place, threads) in self.threads.iter().enumerate() {
             if let Some(mean) = geometric_mean(self.speedups(place)) {
                 let least = self.speedups(place).fold(f64::INFINITY, f64::min);
-                text.push_str(&format!("; speed-up at {threads}: {mean:.3} (least {least:.3})"));
+                let share = geometric_mean(self.shares(place)).unwrap_or_default();
+                text.push_str(&format!(
+                    "; speed-up at {threads}: {mean:.3} (least {least:.3}, {share:.2} of the limit)"
+                ));
             }
         }
         let slower = self.slower();
@@ -170,9 +235,13 @@ impl BenchReports {
             columns.push((format!("t{threads} ms"), Right));
             columns.push(("spread".into(), Right));
         }
-        columns.extend([("overhead".into(), Right), ("speed-up".into(), Right), ("95 %".into(), Left)]);
+        columns.extend(["overhead", "limit", "speed-up"].map(|name| (name.into(), Right)));
+        columns.extend([("95 %".into(), Left), ("share".into(), Right), ("wasted".into(), Right)]);
         let mut table = Table::new(columns);
-        for (block, label) in self.blocks.iter().zip(&self.labels) {
+        let mut rows: Vec<_> = self.blocks.iter().zip(&self.labels).collect();
+        let speedup = |block: &BenchReport| block.last().map_or(1.0, |last| last.speedup);
+        rows.sort_by(|(a, _), (b, _)| speedup(a).total_cmp(&speedup(b)));
+        for (block, label) in rows {
             let mut row = vec![label.clone(), block.txs.to_string(), grouped(block.gas_used)];
             for time in std::iter::once(&block.sequential).chain(block.parallel.iter().map(|report| &report.time)) {
                 row.push(milliseconds(time.median));
@@ -180,9 +249,12 @@ impl BenchReports {
             }
             let ratio = |ratio: Option<f64>| ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
             row.push(ratio(block.overhead()));
+            row.push(ratio(block.last().map(|last| last.limit)));
             row.push(ratio(block.last().map(|last| last.speedup)));
             let bounds = block.last().map(|last| format!("{:.3}..{:.3}", last.paired.low, last.paired.high));
             row.push(bounds.unwrap_or_default());
+            row.push(ratio(block.last().map(ThreadsReport::share)));
+            row.push(block.last().map_or_else(String::new, |last| format!("{:.1} %", last.cost.wasted() * 100.0)));
             table.push(row);
         }
         table
@@ -210,10 +282,15 @@ impl Serialize for Summary<'_> {
         let last = reports.threads.len().saturating_sub(1);
         map.serialize_entry("speedup_geomean", &mean(last))?;
         map.serialize_entry("speedup_min", &least(last))?;
+        map.serialize_entry("share_geomean", &geometric_mean(reports.shares(last)).map(Figure))?;
         map.serialize_entry("overhead_geomean", &geometric_mean(reports.overheads()).map(Figure))?;
         for (place, threads) in reports.threads.iter().enumerate() {
             map.serialize_entry(&format!("t{threads}_speedup_geomean"), &mean(place))?;
             map.serialize_entry(&format!("t{threads}_speedup_min"), &least(place))?;
+            map.serialize_entry(
+                &format!("t{threads}_share_geomean"),
+                &geometric_mean(reports.shares(place)).map(Figure),
+            )?;
         }
         map.end()
     }
@@ -228,7 +305,8 @@ mod tests {
         let threads = |threads, ms: f64| {
             let speedup = sequential_ms / ms;
             let paired = PairedRatio { median: speedup, low: speedup * 0.99, high: speedup * 1.01 };
-            ThreadsReport { threads, time: spread(ms), speedup, paired }
+            let cost = SpeculationCost::default();
+            ThreadsReport { threads, time: spread(ms), speedup, paired, limit: threads as f64, cost }
         };
         BenchReport {
             number: 5,
