@@ -208,10 +208,16 @@ impl Judge {
     /// Lost blocks that are told must be blocks of the chain that are not there.
     fn compare_lost(&self, lost: Option<LostBlocks>, head: Option<Head>) -> Result<(), Wrong> {
         let Some(lost) = lost else { return Ok(()) };
-        let block = self.chain.block(&lost.hash);
-        let right = block.is_some_and(|block| block.head.number == lost.last)
-            && lost.first == head.map_or(0, |head| head.number + 1)
-            && lost.last >= lost.first;
+        let is_known = self.chain.block(&lost.hash).is_some_and(|block| block.head.number == lost.last);
+        let next = head.map_or(0, |head| head.number + 1);
+        // On another branch only the last is known.
+        let first = if lost.last < next { lost.last } else { next };
+        let mut below = head.map(|head| self.chain.known(&head.hash));
+        while let Some(block) = below.filter(|block| block.head.number > lost.last) {
+            below = self.chain.block(&block.parent);
+        }
+        let is_there = below.is_some_and(|block| block.head.hash == lost.hash);
+        let right = is_known && lost.first == first && !is_there;
         if right { Ok(()) } else { Err(misleading(format!("{lost:?} are said to be lost at head {head:?}"))) }
     }
 }
