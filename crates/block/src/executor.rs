@@ -244,7 +244,7 @@ impl BlockExecutor {
         let recorder = transcript.as_mut().map(|transcript| &mut transcript.recorder);
         let mut before = Committed::new(&memory, &factory, EnginePosition(0), Position::PreBlock, recorder);
         positions::pre_block(&chain, block, &mut before)?;
-        before.give_up_evm();
+        drop(before);
         transcript.as_mut().map_or(Ok(()), Transcript::end_position)?;
 
         let mut hook = Receipts::new(&chain, block, gas, invalid, transcript);
@@ -259,9 +259,13 @@ impl BlockExecutor {
         let recorder = transcript.as_mut().map(|transcript| &mut transcript.recorder);
         let mut after = Committed::new(&memory, &factory, last, Position::PostBlock, recorder);
         let requests = positions::post_block(&chain, block, &receipts, self.options.request_contracts, &mut after)?;
+        drop(after);
         transcript.as_mut().map_or(Ok(()), Transcript::end_position)?;
         let record = transcript.map(Transcript::finish).transpose()?;
-        let changes = committed_changes(&memory)?;
+        let changes = committed_changes(&memory, &self.engine)?;
+        if let Some(memory) = Arc::into_inner(memory) {
+            memory.free(&self.engine);
+        }
         let stats = finished.stats;
         record_metrics(&stats);
         let (gas_used, blob_gas_used) = (gas.block_gas_used(), gas.blob);

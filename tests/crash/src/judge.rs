@@ -18,7 +18,7 @@ use ropewalk_store::{Durability, Finding, Head, LostBlocks, Probe, Step, Store, 
 use crate::{
     chain::{Action, At, Block, Chain},
     draw,
-    work::Work,
+    work::{Work, patiently},
 };
 
 /// Knows what a chain's points look like.
@@ -133,7 +133,7 @@ impl Judge {
     /// # Errors
     /// When it is none of the `possible` points, or cannot be read.
     pub fn judge(&self, directory: &Path, possible: RangeInclusive<usize>) -> Result<Found, Wrong> {
-        let mut store = match Store::open(directory, &self.chain.options) {
+        let mut store = match patiently(|| Store::open(directory, &self.chain.options)) {
             Ok(store) => store,
             Err(StoreError::UnfinishedLoad { base, path }) => {
                 let refusal = StoreError::UnfinishedLoad { base, path };
@@ -184,7 +184,7 @@ impl Judge {
     /// # Errors
     /// When that does not lead over the states of those blocks to the same rows.
     pub fn back_and_forth(&self, directory: &Path, blocks: u64) -> Result<u64, Wrong> {
-        let mut store = Store::open(directory, &self.chain.options)?;
+        let mut store = patiently(|| Store::open(directory, &self.chain.options))?;
         let (Some(head), Some(first)) = (store.head(), store.first_reachable()) else { return Ok(0) };
         let to = first.max(head.number.saturating_sub(blocks));
         let rows = hash_of_rows(&store)?;

@@ -4,6 +4,8 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use ropewalk_store::{Probe, Step, Store, StoreError};
@@ -39,6 +41,28 @@ pub fn repair(path: &Path, chain: &Chain, at: At) -> Result<(), StoreError> {
     }
     Ok(())
 }
+
+/// Opens a store that a process of these tests has just let go of.
+///
+/// Another thread of that process may be starting a child meanwhile, and until the child is another program it holds
+/// whatever its parent had open: the lock too.
+///
+/// # Errors
+/// As [`Store::open`]; that the store is locked only if it stays so.
+pub fn patiently<T>(mut open: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let begun = Instant::now();
+    loop {
+        match open() {
+            Err(StoreError::Locked { .. }) if begun.elapsed() < MOST_PATIENCE => {
+                thread::sleep(Duration::from_millis(1))
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// How long a child may take to become another program.
+const MOST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A probe that does nothing.
 #[derive(Debug)]
@@ -116,7 +140,7 @@ impl<'c> Work<'c> {
     }
 
     fn open_store(&self) -> Result<Store, StoreError> {
-        Store::open_probed(&self.path, &self.chain.options, Arc::clone(&self.probe))
+        patiently(|| Store::open_probed(&self.path, &self.chain.options, Arc::clone(&self.probe)))
     }
 }
 

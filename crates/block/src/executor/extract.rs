@@ -1,56 +1,135 @@
 //! From committed multi-version memory to the changes of a block.
+//!
+//! Each thread goes through a part of the cells and puts what it finds in order; the parts are merged by account. An
+//! account's slots may lie in other parts than the account itself.
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256, Bytes, U256};
-use ropewalk_engine::{Final, Interrupt, Memory, Position as EnginePosition, View};
+use alloy_primitives::{
+    Address, B256, Bytes, U256,
+    map::{AddressMap, hash_map::Entry},
+};
+use ropewalk_engine::{Engine, Final, Interrupt, Memory, Position as EnginePosition, View};
 use ropewalk_evm::{AccountValue, EvmKey, EvmProgram, EvmValue};
 use ropewalk_state::{Account, AccountChange, Changes, SlotChange};
 
 use crate::{BlockError, BrokenInvariant, Position};
 
+/// Cells that are worth another thread.
+const LEAST_CELLS: usize = 512;
+
+/// What a part of the cells says.
+#[derive(Default)]
+struct Part {
+    changes: Vec<Found>,
+    codes: Vec<(Address, B256, Option<Bytes>)>,
+}
+
+/// What a part of the cells says about an account.
+struct Found {
+    change: AccountChange,
+    /// Whether the account itself was written, or merely its slots.
+    is_written: bool,
+}
+
 /// The block's changes in normal form.
-pub(super) fn committed_changes(memory: &Arc<Memory<EvmProgram>>) -> Result<Changes, BlockError> {
+pub(super) fn committed_changes(memory: &Arc<Memory<EvmProgram>>, engine: &Engine) -> Result<Changes, BlockError> {
+    let parts = engine.in_parts(memory.cells(), LEAST_CELLS, |cells| Part::of(memory, cells));
     let mut changes = Changes::default();
-    let mut slots: Vec<(Address, SlotChange)> = Vec::new();
-    let mut codes: Vec<(Address, B256, Option<Bytes>)> = Vec::new();
-    memory.for_each_committed(|Final { key, base, value, .. }| match (key, value) {
-        (EvmKey::Account(address), EvmValue::Account(value)) => {
-            let before = base.and_then(account_of);
-            let change = AccountChange {
-                address: *address,
-                before,
-                after: value.account(),
-                storage_cleared: value.destroyed && before.is_some(),
-                slots: Vec::new(),
-            };
-            codes.extend(new_code(&change, value));
+    let mut found = Vec::with_capacity(parts.iter().map(|part| part.changes.len()).sum());
+    for part in parts {
+        for (address, code_hash, code) in part.codes {
+            let code = code.ok_or(BrokenInvariant::UnknownCode { address, code_hash })?;
+            changes.codes.insert(code_hash, code);
+        }
+        found.extend(part.changes);
+    }
+    // Each part is in order already: a stable sort merges.
+    found.sort_by_key(|found| found.change.address);
+    changes.accounts.reserve(found.len());
+    let mut found = found.into_iter().peekable();
+    while let Some(mut account) = found.next() {
+        while let Some(more) = found.next_if(|more| more.change.address == account.change.address) {
+            account.merge(more);
+        }
+        let change = account.finish(memory)?;
+        if !change.is_noop() {
             changes.accounts.push(change);
         }
-        (EvmKey::Slot(address, slot), EvmValue::Slot(after)) => {
-            let before = match base {
-                Some(EvmValue::Slot(before)) => *before,
-                _ => U256::ZERO,
-            };
-            slots.push((*address, SlotChange { slot: *slot, before, after: *after }));
-        }
-        _ => {}
-    });
-    changes.accounts.sort_unstable_by_key(|change| change.address);
-    slots.sort_unstable_by_key(|(address, change)| (*address, change.slot));
-    attach_slots(&mut changes.accounts, slots, memory)?;
-    for (address, code_hash, code) in codes {
-        let code = code.ok_or(BrokenInvariant::UnknownCode { address, code_hash })?;
-        changes.codes.insert(code_hash, code);
     }
-    for change in &mut changes.accounts {
+    Ok(changes)
+}
+
+impl Part {
+    fn of(memory: &Memory<EvmProgram>, cells: std::ops::Range<usize>) -> Self {
+        let mut part = Self::default();
+        let mut places = AddressMap::<usize>::default();
+        memory.for_each_committed_in(cells, |Final { key, base, value, .. }| match (key, value) {
+            (EvmKey::Account(address), EvmValue::Account(value)) => {
+                let before = base.and_then(account_of);
+                let found = part.found(&mut places, *address);
+                found.is_written = true;
+                let change = &mut found.change;
+                change.before = before;
+                change.after = value.account();
+                change.storage_cleared = value.destroyed && before.is_some();
+                let code = new_code(change, value);
+                part.codes.extend(code);
+            }
+            (EvmKey::Slot(address, slot), EvmValue::Slot(after)) => {
+                let before = match base {
+                    Some(EvmValue::Slot(before)) => *before,
+                    _ => U256::ZERO,
+                };
+                let change = &mut part.found(&mut places, *address).change;
+                change.slots.push(SlotChange { slot: *slot, before, after: *after });
+            }
+            _ => {}
+        });
+        for found in &mut part.changes {
+            found.change.slots.sort_unstable_by_key(|change| change.slot);
+        }
+        part.changes.sort_unstable_by_key(|found| found.change.address);
+        part
+    }
+
+    fn found(&mut self, places: &mut AddressMap<usize>, address: Address) -> &mut Found {
+        let place = match places.entry(address) {
+            Entry::Occupied(place) => *place.get(),
+            Entry::Vacant(place) => {
+                let change =
+                    AccountChange { address, before: None, after: None, storage_cleared: false, slots: Vec::new() };
+                self.changes.push(Found { change, is_written: false });
+                *place.insert(self.changes.len() - 1)
+            }
+        };
+        &mut self.changes[place]
+    }
+}
+
+impl Found {
+    /// Takes in what another part says about the same account.
+    fn merge(&mut self, mut other: Self) {
+        if other.is_written {
+            std::mem::swap(self, &mut other);
+        }
+        self.change.slots.append(&mut other.change.slots);
+        self.change.slots.sort_by_key(|change| change.slot);
+    }
+
+    /// The account's change in normal form.
+    fn finish(self, memory: &Arc<Memory<EvmProgram>>) -> Result<AccountChange, BlockError> {
+        let Self { mut change, is_written } = self;
+        if !is_written {
+            let account = unchanged_account(memory, change.address)?;
+            (change.before, change.after) = (account, account);
+        }
         if change.storage_cleared || change.before.is_none() {
             change.slots.iter_mut().for_each(|slot| slot.before = U256::ZERO);
         }
         change.slots.retain(|slot| slot.before != slot.after);
+        Ok(change)
     }
-    changes.accounts.retain(|change| !change.is_noop());
-    Ok(changes)
 }
 
 fn account_of(value: &EvmValue) -> Option<Account> {
@@ -67,40 +146,6 @@ fn new_code(change: &AccountChange, value: &AccountValue) -> Option<(Address, B2
         return None;
     }
     Some((change.address, after.code_hash, value.code.as_ref().map(|code| code.original_bytes())))
-}
-
-/// Puts sorted slots to their sorted accounts. An account whose storage alone was written is added.
-fn attach_slots(
-    accounts: &mut Vec<AccountChange>,
-    slots: Vec<(Address, SlotChange)>,
-    memory: &Arc<Memory<EvmProgram>>,
-) -> Result<(), BlockError> {
-    let written = accounts.len();
-    let mut at = 0;
-    for (address, slot) in slots {
-        while at < written && accounts[at].address < address {
-            at += 1;
-        }
-        if at < written && accounts[at].address == address {
-            accounts[at].slots.push(slot);
-            continue;
-        }
-        match accounts.last_mut() {
-            Some(last) if last.address == address => last.slots.push(slot),
-            _ => {
-                let account = unchanged_account(memory, address)?;
-                accounts.push(AccountChange {
-                    address,
-                    before: account,
-                    after: account,
-                    storage_cleared: false,
-                    slots: vec![slot],
-                });
-            }
-        }
-    }
-    accounts.sort_unstable_by_key(|change| change.address);
-    Ok(())
 }
 
 /// An account that nothing was written to but its storage.
