@@ -21,6 +21,7 @@ use ropewalk_state::{StateError, StateReader};
 
 use crate::{
     AccountObservation, AccountValue, BalanceRange, CodeCache, EvmDelta, EvmKey, EvmObservation, EvmProgram, EvmValue,
+    hashes::Hashes,
 };
 
 /// Why the database could not answer: an interrupt of the attempt, on its way through revm.
@@ -164,6 +165,8 @@ pub struct StateHandle {
     /// What interrupted the attempt. A precompile can make a result of the error that it was given; nothing that comes
     /// after an interrupt counts.
     interrupt: Option<Interrupt<StateError>>,
+    /// Hashes that the block's transactions made on this thread.
+    pub(crate) hashes: Hashes,
 }
 
 impl StateHandle {
@@ -177,6 +180,7 @@ impl StateHandle {
             by_address: HashMap::default(),
             oldest_block_hash: None,
             interrupt: None,
+            hashes: Hashes::new(),
         }
     }
 
@@ -190,6 +194,7 @@ impl StateHandle {
         (self.view, self.source, self.interrupt) = (None, None, None);
         self.loaded.clear();
         self.by_address.clear();
+        self.hashes.forget();
     }
 
     fn source(&self) -> &Source {

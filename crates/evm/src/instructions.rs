@@ -1,4 +1,4 @@
-//! Instructions that look at accounts, wrapped to note what they saw.
+//! Instructions that look at accounts, wrapped to note what they saw; and the one that hashes, wrapped to remember.
 //!
 //! Each wrapper runs revm's own instruction between a look at its operands and the note. An account that was not loaded
 //! in the end (the gas did not suffice) leaves no note: what decided then was gas.
@@ -8,8 +8,10 @@ use revm::{
     bytecode::opcode,
     context_interface::Cfg,
     interpreter::{
-        Instruction, InstructionContext, InstructionExecResult, instructions::contract, instructions::host,
-        interpreter::EthInterpreter, interpreter_types::InputsTr,
+        Host, Instruction, InstructionContext, InstructionExecResult,
+        instructions::{contract, host, system},
+        interpreter::EthInterpreter,
+        interpreter_types::{InputsTr, MemoryTr},
     },
     primitives::hardfork::SpecId,
     state::AccountInfo,
@@ -17,6 +19,7 @@ use revm::{
 
 use crate::{
     handler::{observe_balance, observe_callee, observe_emptiness},
+    hashes::LONGEST,
     machine::{EvmContext, Instructions},
 };
 
@@ -26,7 +29,8 @@ type Scope<'a> = InstructionContext<'a, EvmContext, EthInterpreter>;
 pub(crate) fn observing_instructions(spec: SpecId) -> Instructions {
     let mut instructions = Instructions::new_mainnet_with_spec(spec);
     let table = instructions.instruction_table_mut();
-    let wrapped: [(u8, Instruction<EthInterpreter, EvmContext>); 12] = [
+    let wrapped: [(u8, Instruction<EthInterpreter, EvmContext>); 13] = [
+        (opcode::KECCAK256, Instruction::new(keccak256)),
         (opcode::BALANCE, Instruction::new(balance)),
         (opcode::SELFBALANCE, Instruction::new(selfbalance)),
         (opcode::EXTCODESIZE, Instruction::new(extcodesize)),
@@ -58,6 +62,30 @@ fn address_operand(scope: &Scope<'_>, below: usize) -> Option<Address> {
 /// The same scope, lent.
 fn lend<'a>(scope: &'a mut Scope<'_>) -> Scope<'a> {
     InstructionContext { interpreter: scope.interpreter, host: scope.host }
+}
+
+/// Hashes what is short by the worker's memory of hashes. Whatever else there is to it (memory that grows, gas that does
+/// not suffice) is left to revm's own instruction.
+fn keccak256(scope: Scope<'_>) -> InstructionExecResult {
+    let (from, length) = (operand(&scope, 0), operand(&scope, 1));
+    let range = from.zip(length).and_then(|(from, length)| {
+        let (from, length) = (usize::try_from(from).ok()?, usize::try_from(length).ok()?);
+        let end = from.checked_add(length)?;
+        let is_short = length > 0 && length <= LONGEST && end <= scope.interpreter.memory.len();
+        is_short.then_some(from..end)
+    });
+    let Some(range) = range else { return system::keccak256(scope) };
+    let cost = scope.host.gas_params().keccak256_cost(range.len());
+    if scope.interpreter.gas.remaining() < cost || !scope.interpreter.gas.record_regular_cost(cost) {
+        return system::keccak256(scope);
+    }
+    let hash = scope.host.journaled_state.database.hashes.keccak256(&scope.interpreter.memory.slice(range));
+    let stack = scope.interpreter.stack.data_mut();
+    stack.pop();
+    if let Some(top) = stack.last_mut() {
+        *top = hash.into();
+    }
+    Ok(())
 }
 
 fn balance(mut scope: Scope<'_>) -> InstructionExecResult {

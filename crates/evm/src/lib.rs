@@ -28,6 +28,7 @@ mod base;
 mod code;
 mod handle;
 mod handler;
+mod hashes;
 mod instructions;
 mod machine;
 mod program;

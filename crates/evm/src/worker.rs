@@ -20,6 +20,7 @@ use ropewalk_state::{StateError, StateReader};
 use crate::{
     Accesses, CodeCache, EvmProgram, ExecutionFailure, StateHandle, Transaction, TransactionInspector, TxOutput,
     handler::{MachineError, ObservingHandler},
+    hashes::Hashes,
     instructions::observing_instructions,
     machine::Machine,
     spare,
@@ -252,7 +253,12 @@ impl Worker<EvmProgram> for EvmWorker {
         let Some(inspectors) = &self.inspectors else {
             let result = self.attempt(env, view, |handler, machine| handler.run(machine))?;
             let accesses = self.accesses.take();
-            return Ok(TxOutput { bloom: bloom_of(&result), result, inspector: None, accesses });
+            return Ok(TxOutput {
+                bloom: bloom_of(&result, &mut self.database().hashes),
+                result,
+                inspector: None,
+                accesses,
+            });
         };
         let index = TxIndex(view.position().0 - 1);
         let inspector = inspectors.inspector(index, view.incarnation());
@@ -265,7 +271,8 @@ impl Worker<EvmProgram> for EvmWorker {
         })?;
         let inspector = std::mem::replace(&mut self.machine().inner.inspector, Box::new(NoOpInspector));
         let accesses = self.accesses.take();
-        Ok(TxOutput { bloom: bloom_of(&result), result, inspector: Some(inspector), accesses })
+        let bloom = bloom_of(&result, &mut self.database().hashes);
+        Ok(TxOutput { result, bloom, inspector: Some(inspector), accesses })
     }
 }
 
@@ -296,9 +303,15 @@ impl Drop for EvmWorker {
     }
 }
 
-fn bloom_of(result: &Result<ExecutionResult<HaltReason>, ExecutionFailure>) -> Bloom {
+/// The bloom filter of a result's logs (Yellow Paper, section 4.3.1).
+fn bloom_of(result: &Result<ExecutionResult<HaltReason>, ExecutionFailure>, hashes: &mut Hashes) -> Bloom {
     let logs: &[Log] = result.as_ref().map_or(&[], |result| result.logs());
-    logs.iter().collect()
+    let mut bloom = Bloom::ZERO;
+    for log in logs {
+        bloom.m3_2048_hashed(&hashes.keccak256(log.address.as_slice()));
+        log.topics().iter().for_each(|topic| bloom.m3_2048_hashed(&hashes.keccak256(topic.as_slice())));
+    }
+    bloom
 }
 
 impl std::fmt::Debug for EvmWorker {
