@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use crate::{
     Delta, Fields, Incarnation, Position, Program,
-    sync::{AtomicBool, Mutex, OnceLock},
+    sync::{AtomicBool, AtomicU32, Guard, Mutex, OnceLock, Ordering},
 };
 
 /// One key's place in multi-version memory. Lock order: `fetch` before nothing, `state` alone; no two cells at once.
@@ -23,7 +23,19 @@ pub(crate) struct Cell<P: Program> {
     /// visible in `state`; a reader that acquires `false` may go on to `base` without the lock. Such a reader can miss
     /// a write that lands meanwhile: validation decides (I1).
     pub(crate) written: AtomicBool,
+    /// The count of changes in `state`, for a look without the lock. Set with release before the lock is let go.
+    pub(crate) changes: AtomicU32,
     pub(crate) state: Mutex<CellState<P>>,
+}
+
+impl<P: Program> Cell<P> {
+    /// Changes the state, and shows the count of changes to those who look without the lock.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut CellState<P>) -> R) -> R {
+        let mut state: Guard<'_, CellState<P>> = self.state.lock();
+        let result = change(&mut state);
+        self.changes.store(state.changes, Ordering::Release);
+        result
+    }
 }
 
 pub(crate) struct CellState<P: Program> {
@@ -135,6 +147,7 @@ impl<P: Program> Default for Cell<P> {
             base: OnceLock::new(),
             fetch: Mutex::new(()),
             written: AtomicBool::new(false),
+            changes: AtomicU32::new(0),
             state: Mutex::new(CellState {
                 committed: None,
                 cleared: None,

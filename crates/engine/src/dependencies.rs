@@ -7,6 +7,9 @@
 //! Each [part](Observation::parts) of an observation is looked at by itself. The values that the key had are gone through
 //! from the latest down to the last that would not have done: whoever replaced that one is depended on, together with
 //! whose steps its value was made of.
+//!
+//! Steps that commute make this an upper figure. A balance that is enough before a credit and a debit, in between and
+//! after both is taken to depend on neither, though it may not be enough after the debit alone.
 
 use std::{collections::HashMap, fmt};
 

@@ -14,10 +14,10 @@
 
 mod validation;
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use crate::{
-    Base, CellId, Delta, Incarnation, Position, Program, TxIndex,
+    Base, CellId, Delta, Engine, Incarnation, Position, Program, TxIndex,
     cell::{Cell, CellState, Version},
     sync::{AtomicBool, AtomicU32, Ordering, Padded},
     table::Table,
@@ -244,7 +244,7 @@ impl<P: Program> Memory<P> {
         let write = Write { cell: self.intern(key), delta };
         let cell = self.announce(&write);
         let version = Version { position, incarnation: Incarnation(0), estimate: false, delta: write.delta };
-        cell.state.lock().publish(version, &mut Vec::new());
+        cell.change(|state| state.publish(version, &mut Vec::new()));
     }
 
     /// Makes an incarnation's writes visible to higher transactions and drops those of earlier incarnations (`before`:
@@ -260,7 +260,7 @@ impl<P: Program> Memory<P> {
         for write in writes {
             let cell = self.announce(write);
             let version = Version { position, incarnation, estimate: false, delta: write.delta.clone() };
-            cell.state.lock().publish(version, dirty);
+            cell.change(|state| state.publish(version, dirty));
         }
         self.retract(position, incarnation, before, dirty);
     }
@@ -274,7 +274,7 @@ impl<P: Program> Memory<P> {
         dirty: &mut Vec<Position>,
     ) {
         for id in cells {
-            self.table.cell(*id).state.lock().retract(position, incarnation, dirty);
+            self.table.cell(*id).change(|state| state.retract(position, incarnation, dirty));
         }
     }
 
@@ -336,29 +336,33 @@ impl<P: Program> Memory<P> {
             let value = if plain { None } else { Some(self.folded_value(position, writes, write)?) };
             let id = write.cell;
             let cell = self.announce(write);
-            let mut state = cell.state.lock();
-            let state = &mut *state;
-            state.settle(position);
-            match (value, &mut state.committed) {
-                (Some(value), committed) => *committed = Some((position, value)),
-                (None, Some((at, value))) => {
-                    *at = position;
-                    write.delta.apply(value);
+            cell.change(|state| {
+                state.settle(position);
+                // Who looked between two writes of one transaction to this key saw what never was.
+                let again = state.committed.as_ref().is_some_and(|(at, _)| *at == position);
+                state.changes += u32::from(again);
+                match (value, &mut state.committed) {
+                    (Some(value), committed) => *committed = Some((position, value)),
+                    (None, Some((at, value))) => {
+                        *at = position;
+                        write.delta.apply(value);
+                    }
+                    (None, committed @ None) => {
+                        let mut value = self.base_value(id, cell)?.clone();
+                        write.delta.apply(&mut value);
+                        *committed = Some((position, value));
+                    }
                 }
-                (None, committed @ None) => {
-                    let mut value = self.base_value(id, cell)?.clone();
-                    write.delta.apply(&mut value);
-                    *committed = Some((position, value));
+                if write.delta.clears_shadowed() {
+                    state.cleared = Some(position);
                 }
-            }
-            if write.delta.clears_shadowed() {
-                state.cleared = Some(position);
-            }
-            if !published {
-                state.top = None;
-                state.changes += 1;
-                state.collect_dirty(position, write.delta.fields(), dirty);
-            }
+                if !published {
+                    state.top = None;
+                    state.changes += 1;
+                    state.collect_dirty(position, write.delta.fields(), dirty);
+                }
+                Ok(())
+            })?;
         }
         Ok(())
     }
@@ -399,8 +403,19 @@ impl<P: Program> Memory<P> {
     }
 
     /// Hands every key that committed transactions wrote to `with`, in no particular order.
-    pub fn for_each_committed(&self, mut with: impl FnMut(Final<'_, P>)) {
-        for (id, key, cell) in self.table.iter() {
+    pub fn for_each_committed(&self, with: impl FnMut(Final<'_, P>)) {
+        self.for_each_committed_in(0..self.cells(), with);
+    }
+
+    /// Keys that somebody has named so far.
+    pub fn cells(&self) -> usize {
+        self.table.len()
+    }
+
+    /// As [`for_each_committed`](Self::for_each_committed), for a part of the [cells](Self::cells): what several threads
+    /// can do at once.
+    pub fn for_each_committed_in(&self, cells: Range<usize>, mut with: impl FnMut(Final<'_, P>)) {
+        for (id, key, cell) in self.table.iter(cells) {
             if !cell.written.load(Ordering::Acquire) {
                 continue;
             }
@@ -421,22 +436,25 @@ impl<P: Program> Memory<P> {
 }
 
 /// The versions that a reader at `position` sees on top of the bottom.
-fn visible_versions<P: Program>(
-    state: &CellState<P>,
-    position: Position,
-    cleared: Option<Position>,
-) -> std::ops::Range<usize> {
+fn visible_versions<P: Program>(state: &CellState<P>, position: Position, cleared: Option<Position>) -> Range<usize> {
     let end = state.versions.partition_point(|version| version.position < position);
     let start = cleared.map_or(0, |clear| state.versions.partition_point(|version| version.position < clear));
     start.min(end)..end
 }
 
 /// Those of the visible versions on which the value depends: from the last absolute one on.
-fn deciding_versions<P: Program>(state: &CellState<P>, visible: std::ops::Range<usize>) -> std::ops::Range<usize> {
+fn deciding_versions<P: Program>(state: &CellState<P>, visible: Range<usize>) -> Range<usize> {
     let mut from_above = state.versions.range(visible.clone()).rev();
     match from_above.position(|version| version.delta.is_absolute()) {
         Some(above) => visible.end - 1 - above..visible.end,
         None => visible,
+    }
+}
+
+impl<P: Program> Memory<P> {
+    /// Frees it on the engine's threads.
+    pub fn free(self, engine: &Engine) {
+        self.table.free(engine);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Where threads come from.
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, ops::Range};
 
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutex};
 
 /// Runs workers on threads: the caller's pool, or one built once and kept. Never rayon's global pool silently.
 #[derive(Debug, Clone)]
@@ -39,6 +39,21 @@ impl Engine {
     #[must_use]
     pub fn threads(&self) -> usize {
         self.threads.get()
+    }
+
+    /// Splits `0..count` into one range for each thread, but none of less than `least`, and hands each to `work` on a
+    /// thread of its own, the first on this one. Returns what came of them, in order.
+    ///
+    /// # Panics
+    /// When `work` does.
+    pub fn in_parts<T: Send>(&self, count: usize, least: usize, work: impl Fn(Range<usize>) -> T + Sync) -> Vec<T> {
+        let parts = (count / least.max(1)).clamp(1, self.threads());
+        let results: Vec<Mutex<Option<T>>> = (0..parts).map(|_| Mutex::new(None)).collect();
+        self.scatter(parts, |part| {
+            let result = work(part * count / parts..(part + 1) * count / parts);
+            results[part].lock().replace(result);
+        });
+        results.into_iter().map(|result| result.into_inner().expect("every part was worked on")).collect()
     }
 
     /// Runs `work` once per worker number below `workers`, number 0 on this thread, and returns when all have ended.

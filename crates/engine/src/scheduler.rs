@@ -241,6 +241,18 @@ impl Scheduler {
         self.frontier_task().or_else(|| self.recheck_task()).or_else(|| self.ready_task()).or_else(|| self.fresh_task())
     }
 
+    /// Gives the commit role to whoever has just executed the frontier, so that its result goes straight into the
+    /// committed state: nobody needs to see it as a version before. Refused where a commit is under way or the run is
+    /// over, and under an adversarial schedule.
+    pub(crate) fn commit_at_once(&mut self, index: TxIndex) -> Option<Task> {
+        if self.is_over() || self.committing || self.adversary.is_some() || self.frontier != index.0 {
+            return None;
+        }
+        self.committing = true;
+        let incarnation = self.transaction(index.0).incarnation;
+        Some(Task::Commit { index, incarnation, admitted: self.admitted })
+    }
+
     /// Whether a parked worker would find something worth waking up for.
     pub(crate) fn has_work(&self) -> bool {
         if self.is_over() || self.adversary.is_some() {

@@ -13,6 +13,7 @@
 use std::{
     fmt,
     hash::{BuildHasher, Hash},
+    ops::Range,
 };
 
 // A schedule that failed under shuttle is replayed step by step: hashes must be the same then.
@@ -21,7 +22,10 @@ use foldhash::quality::FixedState as RandomState;
 #[cfg(not(feature = "shuttle"))]
 use foldhash::quality::RandomState;
 
-use crate::sync::{AtomicU32, AtomicU64, OnceLock, Ordering, Padded};
+use crate::{
+    Engine,
+    sync::{AtomicU32, AtomicU64, Mutex, OnceLock, Ordering, Padded},
+};
 
 /// Dense number of a key within one run, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +41,9 @@ const LEVELS: usize = 27;
 const FIRST_CHUNK: usize = 1 << 4;
 /// Chunks; together they hold more cells than a `u32` can number.
 const CHUNKS: usize = 28;
+
+/// Cells that are worth another thread when they are freed.
+const LEAST_FREED: usize = 512;
 
 /// Keys with one cell of type `C` each.
 pub(crate) struct Table<K, C> {
@@ -123,13 +130,35 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
         &self.entry(id).cell
     }
 
-    /// All keys with their cells. Not to be called while keys are being added.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (CellId, &K, &C)> {
-        let len = self.len.0.load(Ordering::Relaxed);
-        (0..len).map(CellId).filter_map(|id| {
+    /// Ids given out so far.
+    pub(crate) fn len(&self) -> usize {
+        self.len.0.load(Ordering::Relaxed) as usize
+    }
+
+    /// Keys and cells of those ids in `range` that were given out. Not to be called while keys are being added.
+    pub(crate) fn iter(&self, range: Range<usize>) -> impl Iterator<Item = (CellId, &K, &C)> {
+        let ids = range.start.min(self.len()) as u32..range.end.min(self.len()) as u32;
+        ids.map(CellId).filter_map(|id| {
             let entry = self.entry(id);
             Some((id, entry.key.get()?, &entry.cell))
         })
+    }
+
+    /// Frees the cells on several threads: on one it takes as long as a good part of the run did.
+    pub(crate) fn free(self, engine: &Engine)
+    where
+        K: Send,
+        C: Send,
+    {
+        let count = self.len();
+        // The last is the largest, about as large as the others together.
+        let chunks = Mutex::new(self.chunks.into_iter().filter_map(OnceLock::into_inner).collect::<Vec<_>>());
+        engine.in_parts(count, LEAST_FREED, |_| {
+            let next = || chunks.lock().pop();
+            while let Some(chunk) = next() {
+                drop(chunk);
+            }
+        });
     }
 
     fn matching(&self, taken: u64, hash: u64, key: &K) -> Option<CellId> {

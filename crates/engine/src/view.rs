@@ -45,6 +45,9 @@ pub(crate) enum Standing {
     Frontier,
 }
 
+/// Of a key that was not looked at: no count of changes comes so far.
+const NEVER_SEEN: u32 = u32::MAX;
+
 /// Reads between two looks at the frontier. The transactions of tests are short and look more often.
 const READS_PER_LOOK: u32 = if cfg!(test) { 2 } else { 16 };
 
@@ -150,7 +153,7 @@ impl<P: Program> View<P> {
 
     /// A handle to write to `key` by, without looking at its value.
     pub fn handle(&self, key: &P::Key) -> Handle {
-        Handle { cell: self.memory().intern(key), seen: 0 }
+        Handle { cell: self.memory().intern(key), seen: NEVER_SEEN }
     }
 
     pub(crate) fn begin(&mut self, index: TxIndex, incarnation: Incarnation, standing: Standing) {

@@ -54,7 +54,7 @@ pub fn patiently<T>(mut open: impl FnMut() -> Result<T, StoreError>) -> Result<T
     loop {
         match open() {
             Err(StoreError::Locked { .. }) if begun.elapsed() < MOST_PATIENCE => {
-                thread::sleep(Duration::from_millis(1))
+                thread::sleep(Duration::from_millis(1));
             }
             opened => return opened,
         }

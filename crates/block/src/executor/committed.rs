@@ -36,11 +36,6 @@ impl<'a> Committed<'a> {
         Self { factory, worker: None, view, position, recorder }
     }
 
-    /// Leaves the EVM to whoever needs one next on this thread.
-    pub(super) fn give_up_evm(&mut self) {
-        self.worker = None;
-    }
-
     fn account(&mut self, address: Address) -> Result<AccountValue, BlockError> {
         let loaded = self.view.load(&EvmKey::Account(address), |value| match value {
             EvmValue::Account(value) => AccountValue::clone(value),

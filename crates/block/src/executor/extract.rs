@@ -28,8 +28,18 @@ struct Part {
 /// What a part of the cells says about an account.
 struct Found {
     change: AccountChange,
-    /// Whether the account itself was written, or merely its slots.
-    is_written: bool,
+    source: Source,
+}
+
+/// Where an account's values come from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    /// Merely its slots were written, and nobody knows it.
+    Nowhere,
+    /// Merely its slots were written: it is what it was before the block.
+    Base,
+    /// It was written itself.
+    Written,
 }
 
 /// The block's changes in normal form.
@@ -68,7 +78,7 @@ impl Part {
             (EvmKey::Account(address), EvmValue::Account(value)) => {
                 let before = base.and_then(account_of);
                 let found = part.found(&mut places, *address);
-                found.is_written = true;
+                found.source = Source::Written;
                 let change = &mut found.change;
                 change.before = before;
                 change.after = value.account();
@@ -87,6 +97,7 @@ impl Part {
             _ => {}
         });
         for found in &mut part.changes {
+            found.look_up(memory);
             found.change.slots.sort_unstable_by_key(|change| change.slot);
         }
         part.changes.sort_unstable_by_key(|found| found.change.address);
@@ -99,7 +110,7 @@ impl Part {
             Entry::Vacant(place) => {
                 let change =
                     AccountChange { address, before: None, after: None, storage_cleared: false, slots: Vec::new() };
-                self.changes.push(Found { change, is_written: false });
+                self.changes.push(Found { change, source: Source::Nowhere });
                 *place.insert(self.changes.len() - 1)
             }
         };
@@ -108,9 +119,20 @@ impl Part {
 }
 
 impl Found {
+    /// Takes the account's values from before the block, if nothing was written to it as far as this part knows.
+    fn look_up(&mut self, memory: &Memory<EvmProgram>) {
+        if self.source != Source::Nowhere {
+            return;
+        }
+        if let Some(base) = memory.base(&EvmKey::Account(self.change.address)) {
+            self.source = Source::Base;
+            (self.change.before, self.change.after) = (account_of(base), account_of(base));
+        }
+    }
+
     /// Takes in what another part says about the same account.
     fn merge(&mut self, mut other: Self) {
-        if other.is_written {
+        if other.source > self.source {
             std::mem::swap(self, &mut other);
         }
         self.change.slots.append(&mut other.change.slots);
@@ -119,8 +141,8 @@ impl Found {
 
     /// The account's change in normal form.
     fn finish(self, memory: &Arc<Memory<EvmProgram>>) -> Result<AccountChange, BlockError> {
-        let Self { mut change, is_written } = self;
-        if !is_written {
+        let Self { mut change, source } = self;
+        if source == Source::Nowhere {
             let account = unchanged_account(memory, change.address)?;
             (change.before, change.after) = (account, account);
         }

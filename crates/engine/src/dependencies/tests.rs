@@ -115,10 +115,13 @@ fn critical_path_is_the_costliest_chain() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// With nothing before it but what it depends on, and what that depends on, a transaction does what it did.
+    /// With nothing before it but what it depends on, and what that depends on, a transaction does what it did. Balances
+    /// only fall here: a bound that holds with a credit and a debit, or with neither, is taken to depend on neither.
     #[test]
     fn what_nothing_depends_on_can_be_left_out(drawn in lists::trials(10)) {
-        let whole = Trial { broken: false, rule: Rule::default(), ..drawn };
+        let mut whole = Trial { broken: false, rule: Rule::default(), ..drawn };
+        let raises = |op: &Op| matches!(op, Op::Credit(..) | Op::Fill(..));
+        whole.list.iter_mut().for_each(|transaction| transaction.ops.retain(|op| !raises(op)));
         let (dependencies, entries) = found(&whole);
         for entry in &entries {
             let Entry::Committed { index, output, writes, .. } = entry else { continue };

@@ -12,7 +12,12 @@ impl<P: Program> Memory<P> {
         reads: &[Read<P>],
         writes: &[Write<P>],
     ) -> Result<Option<Fields>, Unresolved<P::Fault>> {
+        // What a clear hides is not counted as a change of what it hides.
+        let clears = self.clears.load(Ordering::Acquire);
         for read in reads {
+            if !clears && self.table.cell(read.cell).changes.load(Ordering::Acquire) == read.seen {
+                continue;
+            }
             let judge = |value: &P::Value, _| match read.observation.holds(value) {
                 true => None,
                 false => Some(failing(&read.observation, value)),

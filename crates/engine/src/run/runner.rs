@@ -82,7 +82,10 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             },
             Stage::Perform(task) => self.stage = self.perform(task),
             Stage::Publish { index, incarnation, attempt } => {
-                self.stage = Stage::Claim(Some(self.publish(index, incarnation, attempt)));
+                self.stage = match self.commit_at_once(index, attempt) {
+                    Ok(task) => Stage::Perform(task),
+                    Err(attempt) => Stage::Claim(Some(self.publish(index, incarnation, attempt))),
+                };
             }
         }
         Step::Worked
@@ -215,6 +218,26 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     fn hide_former(&mut self, index: TxIndex) {
         if let Some(former) = &*self.run.slots[index.at()].lock() {
             self.run.memory.mark_estimates(index.position(), former.writes.iter().map(|write| write.cell));
+        }
+    }
+
+    /// Takes the commit role for a result whose transaction has become the lowest uncommitted one meanwhile, if nothing of
+    /// it was ever published. Otherwise the result comes back.
+    fn commit_at_once(&mut self, index: TxIndex, attempt: Attempt<P>) -> Result<Task, Attempt<P>> {
+        let run = self.run;
+        if run.memory.frontier() != index.position() {
+            return Err(attempt);
+        }
+        let mut slot = run.slots[index.at()].lock();
+        if slot.is_some() {
+            return Err(attempt);
+        }
+        match run.scheduler.0.lock().commit_at_once(index) {
+            Some(task) => {
+                slot.replace(Box::new(attempt));
+                Ok(task)
+            }
+            None => Err(attempt),
         }
     }
 
