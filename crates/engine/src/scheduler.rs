@@ -20,54 +20,18 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, BinaryHeap},
+    collections::{BTreeSet, BinaryHeap, VecDeque},
 };
 
 use crate::{Frontier, Incarnation, Position, Stats, TxIndex};
 
 mod adversary;
+mod task;
 mod window;
 
 use adversary::Adversary;
+pub(crate) use task::{Report, Task};
 use window::Window;
-
-/// One thing for a worker to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Task {
-    /// Run an incarnation speculatively. `last_word`: it is the frontier's, and a failure of it is final. `withhold`:
-    /// its writes are not published yet.
-    Execute { index: TxIndex, incarnation: Incarnation, last_word: bool, withhold: bool },
-    /// Look again whether an executed transaction's observations hold.
-    Validate { index: TxIndex, incarnation: Incarnation },
-    /// Commit the lowest uncommitted transaction, running it on committed state if its result is missing or wrong.
-    /// `admitted`: the hook has admitted it before, when there was no right result yet.
-    Commit { index: TxIndex, incarnation: Incarnation, admitted: bool },
-    /// Publish what all incarnations withheld.
-    PublishAll,
-    /// Nothing is left to do, ever.
-    Finish,
-}
-
-/// What a worker has done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Report {
-    /// An incarnation has a result, and it is published.
-    Executed { index: TxIndex },
-    /// An incarnation ended without a result; it waits for `on`, if that is what stopped it.
-    Aborted { index: TxIndex, on: Option<TxIndex> },
-    /// An incarnation cannot go on before it is the frontier.
-    Deferred { index: TxIndex },
-    /// A result was looked at again.
-    Validated { index: TxIndex, holds: bool },
-    /// The frontier is admitted and its incarnation was found wrong: it is to run again as an incarnation.
-    Invalid { index: TxIndex },
-    /// The frontier is admitted and has no result yet: it is to run as an incarnation.
-    Missing { index: TxIndex },
-    /// The frontier is committed. `speculated`: by an incarnation whose observations held.
-    Committed { index: TxIndex, speculated: bool, wasted: bool, cost: u64 },
-    /// What was withheld is published.
-    PublishedAll,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -121,14 +85,22 @@ pub(crate) struct Scheduler {
     adversary: Option<Adversary>,
     /// Lowest transaction that was never looked at for speculation.
     cursor: u32,
+    /// Transactions that would keep everybody waiting at the end, ascending, and were not looked at yet.
+    large: VecDeque<u32>,
+    /// Weight of what is not committed.
+    remaining: u64,
     ready: BinaryHeap<Reverse<u32>>,
     recheck: BTreeSet<u32>,
     window: Window,
+    workers: u32,
     budget: u64,
     /// Workers parked for lack of work. Kept by the run.
     pub(crate) parked: u32,
     pub(crate) stats: Stats,
 }
+
+/// A transaction is large if it is at least one part in so many of what each worker is to do.
+const LARGE_SHARE: u64 = 8;
 
 /// Incarnations of one transaction that are speculated on; further ones wait for the frontier.
 const MOST_INCARNATIONS: u32 = 8;
@@ -136,6 +108,10 @@ const MOST_INCARNATIONS: u32 = 8;
 impl Scheduler {
     pub(crate) fn new(plan: Plan) -> Self {
         let total: u64 = plan.weights.iter().fold(0, |sum, (weight, _)| sum.saturating_add(*weight));
+        let is_large = |(_, (weight, is_worthwhile)): &(u32, &(u64, bool))| {
+            *is_worthwhile && weight.saturating_mul(LARGE_SHARE * u64::from(plan.workers)) >= total
+        };
+        let large = (0..).zip(&plan.weights).filter(is_large).map(|(index, _)| index).collect();
         let transaction = |((weight, is_worthwhile), after)| Transaction {
             phase: Phase::Fresh,
             incarnation: Incarnation(0),
@@ -155,9 +131,12 @@ impl Scheduler {
             mode: plan.frontier,
             adversary: plan.adversary.map(|seed| Adversary::new(seed, count)),
             cursor: 0,
+            large,
+            remaining: total,
             ready: BinaryHeap::new(),
             recheck: BTreeSet::new(),
             window: Window::new(plan.workers, plan.window_per_worker),
+            workers: plan.workers,
             budget: total.saturating_mul(u64::from(plan.speculation_multiple)),
             parked: 0,
             stats: Stats { workers: plan.workers, ..Stats::default() },
@@ -238,7 +217,11 @@ impl Scheduler {
         if self.adversary.is_some() {
             return self.next_adversarial();
         }
-        self.frontier_task().or_else(|| self.recheck_task()).or_else(|| self.ready_task()).or_else(|| self.fresh_task())
+        self.frontier_task()
+            .or_else(|| self.recheck_task())
+            .or_else(|| self.large_task())
+            .or_else(|| self.ready_task())
+            .or_else(|| self.fresh_task())
     }
 
     /// Gives the commit role to whoever has just executed the frontier, so that its result goes straight into the
@@ -335,6 +318,23 @@ impl Scheduler {
             }
         }
         None
+    }
+
+    /// A large transaction whose time has come: begun any later, it would still be running when all others are done. It
+    /// is not begun sooner either, because the more is committed before it, the less there is to get wrong.
+    fn large_task(&mut self) -> Option<Task> {
+        let index = *self.large.front()?;
+        let weight = self.transaction(index).weight;
+        // What is declared says little of what will be used, so it is begun in good time.
+        let room = weight.saturating_mul(2 * u64::from(self.workers));
+        if self.remaining > room || index >= self.window_end() {
+            return None;
+        }
+        self.large.pop_front();
+        let transaction = self.transaction(index);
+        let waits = transaction.after.is_some_and(|after| !self.is_past(after));
+        let is_taken = index < self.window_start() || transaction.phase != Phase::Fresh;
+        (!waits && !is_taken && self.reserve(index)).then(|| self.execute(TxIndex(index), false))
     }
 
     fn fresh_task(&mut self) -> Option<Task> {
@@ -469,6 +469,7 @@ impl Scheduler {
         self.transaction_mut(index.0).phase = Phase::Committed;
         (self.committing, self.admitted) = (false, false);
         self.frontier += 1;
+        self.remaining = self.remaining.saturating_sub(self.transaction(index.0).weight);
         self.stats.committed += 1;
         self.stats.aborts += u32::from(wasted);
         self.stats.frontier_runs += u32::from(!speculated);
