@@ -23,7 +23,7 @@ use ropewalk_engine::{
     CancelToken, Dependencies, DependencyRecorder, Engine, Frontier, Inline, Memory, NoProbe,
     Position as EnginePosition, Probe, RunError, RunOptions, Schedule, Stats,
 };
-use ropewalk_evm::{CodeCache, EvmFactory, EvmProgram, EvmSettings, ReaderBase, Transaction, TransactionInspector};
+use ropewalk_evm::{CodeCache, EvmFactory, EvmProgram, EvmSettings, Transaction, TransactionInspector};
 use ropewalk_state::{StateError, StateReader};
 
 use self::{
@@ -37,6 +37,7 @@ use crate::{
     InvalidTransactions, Position, Record, RecoveredBlock, RequestContracts,
     access_list::{self, Verifier},
     positions,
+    slow_reads::{SlowReads, TimedBase, prefetch},
 };
 
 /// What an executor is asked for, and how it goes about it.
@@ -54,6 +55,9 @@ pub struct ExecutorOptions {
     pub evm: EvmSettings,
     /// Analysed code, kept from block to block and shared between executors.
     pub codes: Arc<CodeCache>,
+    /// How slow the state is, known from earlier blocks and shared between executors of the same state. It decides how
+    /// many workers there are, and nothing about the outcome.
+    pub reads: Arc<SlowReads>,
     /// How the lowest uncommitted transaction is run.
     pub frontier: Frontier,
     /// In which order work is taken up.
@@ -77,6 +81,7 @@ impl Default for ExecutorOptions {
             dependencies: false,
             evm: EvmSettings::default(),
             codes: Arc::default(),
+            reads: Arc::default(),
             frontier,
             schedule,
             inline_below_gas: None,
@@ -224,11 +229,15 @@ impl BlockExecutor {
         let chain = self.chain.for_block(&block.header);
         let env = chain.evm_env(&block.header);
         let spec = env.cfg_env.spec;
-        let base = ReaderBase::new(Arc::clone(&parent));
+        let reads = &self.options.reads;
+        let (are_slow, engine) = (reads.are_slow(), reads.engine(&self.engine));
+        let base = TimedBase::new(Arc::clone(&parent), Arc::clone(reads));
         let keys = expected_keys(&block.transactions);
         let memory = Arc::new(Memory::<EvmProgram>::new(base, keys));
-        if let Some(list) = list {
-            access_list::seed(&memory, list, &*parent);
+        match list {
+            Some(list) => access_list::seed(&memory, list, &*parent),
+            None if are_slow => prefetch(&memory, &block.transactions, &*parent),
+            None => {}
         }
         let verifier = list.map(|list| Verifier::new(list, block.transactions.len()));
         let mut transcript = (record || self.options.record || list.is_some()).then(|| Transcript::new(verifier));
@@ -249,9 +258,11 @@ impl BlockExecutor {
 
         let mut hook = Receipts::new(&chain, block, gas, invalid, transcript);
         hook.dependencies = self.options.dependencies.then(DependencyRecorder::default);
-        let prepared = |transaction: &BlockTransaction| Transaction::new(Arc::clone(&transaction.env), spec);
+        let read_ns = if are_slow { reads.mean_ns() } else { 0 };
+        let prepared =
+            |transaction: &BlockTransaction| Transaction::new(Arc::clone(&transaction.env), spec).reading(read_ns);
         let transactions: Vec<_> = block.transactions.iter().map(prepared).collect();
-        let ran = self.engine.run_probed(&memory, &transactions, &factory, &mut hook, &options, probe);
+        let ran = engine.run_probed(&memory, &transactions, &factory, &mut hook, &options, probe);
         let finished = ran.map_err(engine_error)?;
         let Receipts { receipts, skipped, inspectors, gas, mut transcript, dependencies, .. } = hook.finish()?;
 

@@ -30,6 +30,7 @@ mod outcome;
 pub mod pipeline;
 mod record;
 mod recovered;
+mod slow_reads;
 mod validate;
 mod witness;
 
@@ -61,6 +62,7 @@ pub use executor::{BlockExecutor, Execution, ExecutorOptions};
 pub use outcome::{BlockOutcome, InvalidTransactions, SkippedTransaction};
 pub use record::{Accesses, AccountAccess, PositionRecord, Record};
 pub use recovered::{BlockTransaction, RecoveredBlock, recover};
+pub use slow_reads::SlowReads;
 pub use system_call::RequestContracts;
 pub use validate::{Check, Checks, Claims, Computed, Status, validate};
 pub use witness::ExecutionWitness;

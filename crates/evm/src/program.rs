@@ -95,11 +95,24 @@ impl Transaction {
         Self { env, effort }
     }
 
+    /// The same transaction over a state that takes `read_ns` nanoseconds to answer. What a payment reads can be known
+    /// before it runs, so it is taken to be read by then.
+    #[must_use]
+    pub fn reading(mut self, read_ns: u64) -> Self {
+        if self.effort > 0 {
+            self.effort = self.effort.saturating_add(read_ns.saturating_mul(READS));
+        }
+        self
+    }
+
     /// revm's environment of it.
     pub fn env(&self) -> &Arc<TxEnv> {
         &self.env
     }
 }
+
+/// Reads of the state that a call makes, at least.
+const READS: u64 = 2;
 
 /// Nanoseconds that a transaction is expected to take. A payment is over before another thread has heard of it. Calls
 /// are taken to use half of their gas limit, and gas to take as long as it took on recorded blocks of the time: repricings

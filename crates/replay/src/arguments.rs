@@ -121,8 +121,32 @@ Without --db the databases are temporary.";
 #[derive(Debug, Clone, PartialEq, Args)]
 pub(crate) struct BenchArguments {
     /// Fixtures, or trees of fixtures
-    #[arg(required_unless_present = "db", conflicts_with = "db", value_name = "PATH")]
+    #[arg(required_unless_present_any = ["db", "workload"], conflicts_with = "db", value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// Measure generated blocks, without files
+    #[arg(long, value_enum, conflicts_with = "db")]
+    pub workload: Option<Workload>,
+    /// Where all keys, amounts and orders of generated blocks come from
+    #[arg(long, value_name = "S", default_value_t = 0, requires = "workload")]
+    pub seed: u64,
+    /// Number of generated blocks
+    #[arg(long, value_name = "B", default_value_t = 1, requires = "workload")]
+    pub blocks: u64,
+    /// Number of transactions in each generated block
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "workload")]
+    pub txs: usize,
+    /// Share of the generated transactions that touch a hot key, from 0 to 1
+    #[arg(long, value_name = "H", default_value_t = 0.0, requires = "workload")]
+    pub hot: f64,
+    /// Number of generated transactions that depend on each other in a row, at least 1
+    #[arg(long, value_name = "D", default_value_t = 1, requires = "workload")]
+    pub depth: usize,
+    /// Through what they depend on each other
+    #[arg(long, value_enum, default_value_t = Link::Value, requires = "workload")]
+    pub link: Link,
+    /// Let every cold read of the state take so much longer, on both sides
+    #[arg(long, value_name = "MICROSECONDS", conflicts_with = "db")]
+    pub read_latency: Option<u64>,
     /// Measure the whole path of a chain instead, from execution to the disk, in databases under this directory
     #[arg(long, value_name = "DIR", requires_all = ["genesis", "chain"])]
     pub db: Option<PathBuf>,
@@ -170,6 +194,10 @@ its longest chain, or over its share of a thread. A transaction depends on a low
 observed would not hold without it, by value, at the engine's grain of locations. share = speedup /
 limit. wasted is the gas of attempts that were thrown away over the block's own. Blocks stand worst
 share first.
+
+--read-latency makes the state slow to answer, for both sides; a batch of reads takes as long as one.
+The engine then chooses by itself to have more workers than cores, unless it has one thread. The
+limit knows nothing of that: it counts work, not waiting.
 
 With --db a chain of blocks goes the whole way: executed on a RocksDB state, outcome against header,
 state root, and written as durably as --durability says. In order means the oracle, then the root,

@@ -10,7 +10,7 @@ use std::{
 
 use ropewalk_block::{
     AccessList, BlockError, BlockExecutor, CancelToken, CodeCache, Dependencies, Engine, Execution, ExecutorOptions,
-    InvalidTransactions, Schedule, oracle::Oracle,
+    InvalidTransactions, Schedule, SlowReads, oracle::Oracle,
 };
 use ropewalk_state::StateReader;
 
@@ -21,6 +21,7 @@ use crate::{arguments::ScheduleArgument, fixture::Fixture, session::NoThreads};
 pub(crate) struct Runner {
     engine: Engine,
     codes: Arc<CodeCache>,
+    reads: Arc<SlowReads>,
     schedule: ScheduleArgument,
     inline_below_gas: Option<u64>,
     cancel: CancelToken,
@@ -45,7 +46,7 @@ impl Runner {
         cancel: CancelToken,
     ) -> Result<Self, NoThreads> {
         let engine = Engine::new(threads).map_err(|source| NoThreads { threads: threads.get(), source })?;
-        Ok(Self { engine, codes: Arc::default(), schedule, inline_below_gas, cancel })
+        Ok(Self { engine, codes: Arc::default(), reads: Arc::default(), schedule, inline_below_gas, cancel })
     }
 
     /// Number of threads.
@@ -106,6 +107,7 @@ impl Runner {
     fn options(&self, repetition: u64) -> ExecutorOptions {
         ExecutorOptions {
             codes: Arc::clone(&self.codes),
+            reads: Arc::clone(&self.reads),
             cancel: Some(self.cancel.clone()),
             schedule: match self.schedule {
                 ScheduleArgument::Normal => Schedule::Normal,

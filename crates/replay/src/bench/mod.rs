@@ -6,7 +6,9 @@
 
 mod chain;
 mod limit;
+mod slow;
 mod statistics;
+mod workloads;
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
@@ -70,7 +72,20 @@ pub(crate) fn bench(arguments: &BenchArguments, interrupt: CancelToken) -> io::R
     };
     let mut status = Status::default();
     let mut refused = Vec::new();
-    let fixtures = session.discover(&arguments.paths, &mut status, |error| refused.push(chain_of(error)));
+    // Kept until everything is measured.
+    let generated = match &arguments.workload {
+        Some(workload) => match workloads::generate(*workload, arguments) {
+            Ok(directory) => Some(directory),
+            Err(error) => {
+                Progress::new(0).say(&format!("error: {}", chain_of(&error)));
+                return Ok(Status::Input);
+            }
+        },
+        None => None,
+    };
+    let mut paths = arguments.paths.clone();
+    paths.extend(generated.iter().map(|directory| directory.path().to_owned()));
+    let fixtures = session.discover(&paths, &mut status, |error| refused.push(chain_of(error)));
     let progress = Progress::new(fixtures.len() as u64);
     refused.iter().for_each(|error| progress.say(&format!("error: {error}")));
     let threads = runners.iter().map(Runner::threads).collect();
@@ -121,7 +136,10 @@ impl Bench<'_> {
                 return Ok(());
             }
         };
-        let reader = ground.reader();
+        let mut reader = ground.reader();
+        if let Some(latency) = self.arguments.read_latency.filter(|latency| *latency > 0) {
+            reader = Arc::new(slow::SlowReader::new(reader, Duration::from_micros(latency)));
+        }
         if !self.equal_to_oracle(fixture, &reader, truth) {
             self.count_refused(Status::Mismatch);
             return Ok(());

@@ -1,0 +1,122 @@
+//! More workers than cores, and batched reads, where the state is slow to answer.
+//!
+//! A worker that waits for the disk or the network needs no core, so many workers wait at the same time. How long the
+//! state takes to answer is measured on the way: one read in [`ONE_IN`], by the clock. From [`SLOW_NS`] on, a block's
+//! senders, recipients and access lists are read in one batch before it begins, every transaction counts as worth
+//! speculating upon, and there are [`MOST_WORKERS`] workers on threads of their own. One thread stays one thread.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use alloy_primitives::{Address, U256, map::HashSet};
+use ropewalk_engine::{Base, Engine, Memory};
+use ropewalk_evm::{EvmKey, EvmProgram, EvmValue, ReaderBase};
+use ropewalk_state::{StateError, StateReader};
+
+use crate::BlockTransaction;
+
+/// One read in so many is timed.
+const ONE_IN: u32 = 16;
+/// Mean time of a read from which on it is worth another thread, in nanoseconds.
+const SLOW_NS: u64 = 20_000;
+/// Workers that wait at the same time.
+const MOST_WORKERS: usize = 32;
+/// Part of the mean that a new reading makes up, as a power of two.
+const WEIGHT: u32 = 3;
+
+/// What an executor knows about its state's latency, kept from block to block.
+#[derive(Debug, Default)]
+pub struct SlowReads {
+    mean_ns: AtomicU64,
+    reads: AtomicU32,
+    /// Started when it is first needed.
+    engine: OnceLock<Option<Engine>>,
+}
+
+impl SlowReads {
+    /// Mean time of a read so far, in nanoseconds; 0 where none was timed.
+    pub fn mean_ns(&self) -> u64 {
+        self.mean_ns.load(Ordering::Relaxed)
+    }
+
+    /// Whether a read takes longer than handing work to another thread does.
+    pub(crate) fn are_slow(&self) -> bool {
+        self.mean_ns() >= SLOW_NS
+    }
+
+    /// The engine to run a block on: `usual`, or one of more threads than cores. Without the threads it is `usual` too.
+    pub(crate) fn engine<'e>(&'e self, usual: &'e Engine) -> &'e Engine {
+        if !self.are_slow() || usual.threads() == 1 || usual.threads() >= MOST_WORKERS {
+            return usual;
+        }
+        let start = || Engine::new(NonZeroUsize::new(MOST_WORKERS)?).ok();
+        self.engine.get_or_init(start).as_ref().unwrap_or(usual)
+    }
+
+    fn time<T>(&self, read: impl FnOnce() -> T) -> T {
+        // Not exact: two threads may time the same read, or none.
+        let number = self.reads.load(Ordering::Relaxed);
+        self.reads.store(number.wrapping_add(1), Ordering::Relaxed);
+        if !number.is_multiple_of(ONE_IN) {
+            return read();
+        }
+        let begun = Instant::now();
+        let result = read();
+        let took = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1);
+        let mean = self.mean_ns();
+        let next = if mean == 0 { took } else { mean - (mean >> WEIGHT) + (took >> WEIGHT) };
+        self.mean_ns.store(next, Ordering::Relaxed);
+        result
+    }
+}
+
+/// The state before a block, its reads timed now and then.
+pub(crate) struct TimedBase {
+    base: ReaderBase,
+    reads: Arc<SlowReads>,
+}
+
+impl TimedBase {
+    pub(crate) fn new(reader: Arc<dyn StateReader>, reads: Arc<SlowReads>) -> Self {
+        Self { base: ReaderBase::new(reader), reads }
+    }
+}
+
+impl Base<EvmProgram> for TimedBase {
+    fn read(&self, key: &EvmKey) -> Result<EvmValue, StateError> {
+        self.reads.time(|| self.base.read(key))
+    }
+}
+
+/// Reads in one batch what the transactions themselves name. What cannot be read is read again, by whoever needs it.
+pub(crate) fn prefetch(memory: &Memory<EvmProgram>, transactions: &[BlockTransaction], reader: &dyn StateReader) {
+    let mut addresses = HashSet::<Address>::default();
+    let mut slots = HashSet::<(Address, U256)>::default();
+    for transaction in transactions {
+        let env = &transaction.env;
+        addresses.insert(env.caller);
+        addresses.extend(env.kind.to());
+        for item in env.access_list.iter() {
+            addresses.insert(item.address);
+            slots.extend(item.storage_keys.iter().map(|slot| (item.address, U256::from_be_bytes(slot.0))));
+        }
+    }
+    let addresses: Vec<_> = addresses.into_iter().collect();
+    let slots: Vec<_> = slots.into_iter().collect();
+    if let Ok(accounts) = reader.accounts(&addresses) {
+        for (address, account) in addresses.into_iter().zip(accounts) {
+            memory.preload(&EvmKey::Account(address), EvmValue::Account(Box::new(account.into())));
+        }
+    }
+    if let Ok(values) = reader.storages(&slots) {
+        for ((address, slot), value) in slots.into_iter().zip(values) {
+            memory.preload(&EvmKey::Slot(address, slot), EvmValue::Slot(value));
+        }
+    }
+}
