@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use ropewalk_block::{Link, TxIndex};
 
 use super::{
+    heat::short,
     survey::Detail,
     timeline::{fixed, time},
 };
@@ -96,7 +97,8 @@ fn curve(from: f64, to: f64) -> String {
 }
 
 fn describe(arc: &Arc<'_>, detail: &Detail) -> String {
-    let reason = |link: &&Link| format!("{} of {}", field_names(link.fields).join(", "), detail.links.key(link.cell));
+    let reason =
+        |link: &&Link| format!("{} of {}", field_names(link.fields).join(", "), short(&detail.links.key(link.cell)));
     let mut reasons: Vec<_> = arc.reasons.iter().take(MOST_REASONS).map(reason).collect();
     if arc.reasons.len() > MOST_REASONS {
         reasons.push(format!("{} more", arc.reasons.len() - MOST_REASONS));

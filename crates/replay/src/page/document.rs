@@ -46,7 +46,8 @@ impl Page {
         // A block without transactions has no limit to be far from, and nothing to show.
         let rank = |figures: &Figures| if figures.txs == 0 { f64::INFINITY } else { figures.share() };
         let place = self.blocks.partition_point(|(other, _)| rank(other) <= rank(&figures));
-        self.blocks.insert(place, (figures, Some(detail)));
+        let detail = (place < self.details).then_some(detail);
+        self.blocks.insert(place, (figures, detail));
         if let Some((_, detail)) = self.blocks.get_mut(self.details) {
             *detail = None;
         }

@@ -89,7 +89,7 @@ impl Heat {
                     tbody {
                         @for ((key, field), counts) in &hottest {
                             tr {
-                                td.key { (key) }
+                                td.key title=(key) { (short(key)) }
                                 td { (field_names(*field).join(", ")) }
                                 td.number { (grouped(counts.aborts)) }
                                 td.number { (grouped(counts.dependencies)) }
@@ -107,6 +107,15 @@ impl Heat {
             }
         }
     }
+}
+
+/// A key in words, the middle of a long slot left out: slots of mappings are hashes.
+pub(super) fn short(key: &EvmKey) -> String {
+    let EvmKey::Slot(address, slot) = key else { return key.to_string() };
+    let slot = format!("{slot:#x}");
+    // Hexadecimal digits are one byte each.
+    let slot = if slot.len() > 20 { format!("{}…{}", &slot[..10], &slot[slot.len() - 6..]) } else { slot };
+    format!("slot {slot} of {address}")
 }
 
 /// Fields that an abort is about. One that met an estimate had not got so far as to look at a field: it is all there is to
@@ -140,6 +149,13 @@ mod tests {
         let order: Vec<_> = heat.hottest(3).into_iter().map(|((key, _), _)| key).collect();
         let slot = |slot: u8| EvmKey::Slot(Address::ZERO, U256::from(slot));
         assert_eq!(order, [slot(2), slot(1), slot(3)]);
+    }
+
+    #[test]
+    fn long_slots_lose_their_middle_and_short_ones_nothing() {
+        let slot = |slot| short(&EvmKey::Slot(Address::ZERO, slot));
+        assert!(slot(U256::from(0x123)).starts_with("slot 0x123 of 0x0000"), "{}", slot(U256::from(0x123)));
+        assert!(slot(U256::MAX).starts_with("slot 0xffffffff…ffffff of 0x"), "{}", slot(U256::MAX));
     }
 
     #[test]

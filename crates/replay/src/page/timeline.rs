@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Spans that are drawn; of more the longest.
-const MOST_SPANS: usize = 3000;
+const MOST_SPANS: usize = 2000;
 const WIDTH: f64 = 1000.0;
 /// Where lanes begin: names stand before.
 const LEFT: f64 = 72.0;
@@ -120,9 +120,6 @@ fn describe(span: &Span, detail: &Detail) -> String {
             text.push_str(&format!(" at {}", detail.places.key(cell)));
         }
     }
-    if let Some(hash) = span.step.index().and_then(|index| detail.hashes.get(index.at())) {
-        text.push_str(&format!("; {hash}"));
-    }
     text
 }
 
@@ -138,6 +135,7 @@ fn anchor(tick: u32) -> &'static str {
 pub(super) fn time(seconds: f64) -> String {
     let ms = milliseconds(std::time::Duration::from_secs_f64(seconds));
     match ms {
+        0.0 => "0".to_owned(),
         ms if ms < 1.0 => format!("{:.1} µs", ms * 1e3),
         ms if ms < 100.0 => format!("{ms:.2} ms"),
         ms => format!("{ms:.0} ms"),
