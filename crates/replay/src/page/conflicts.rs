@@ -92,7 +92,7 @@ fn arcs(detail: &Detail) -> Vec<Arc<'_>> {
 /// Half an ellipse over the line, as high as it is wide until it would leave the picture.
 fn curve(from: f64, to: f64) -> String {
     let radius = (to - from).abs() / 2.0;
-    let height = (radius.sqrt() * 7.0).min(BASE - 8.0).max(4.0);
+    let height = (radius.sqrt() * 7.0).clamp(4.0, BASE - 8.0);
     format!("M{from:.2} {BASE:.2}A{radius:.2} {height:.2} 0 0 1 {to:.2} {BASE:.2}")
 }
 

@@ -83,7 +83,7 @@ impl Heat {
                     thead {
                         tr {
                             th { "location" } th { "field" } th.number { "aborts" } th.number { "dependencies" }
-                            th.number { "blocks" } th.bar { "" }
+                            th.number.spare { "blocks" } th.bar { "" }
                         }
                     }
                     tbody {
@@ -93,7 +93,7 @@ impl Heat {
                                 td { (field_names(*field).join(", ")) }
                                 td.number { (grouped(counts.aborts)) }
                                 td.number { (grouped(counts.dependencies)) }
-                                td.number { (grouped(counts.blocks)) }
+                                td.number.spare { (grouped(counts.blocks)) }
                                 td.bar {
                                     span.track {
                                         span.lost style=(percent(counts.aborts)) {}
