@@ -20,10 +20,10 @@ use std::sync::Arc;
 use alloy_consensus::Header;
 use alloy_hardforks::EthereumHardforks;
 use ropewalk_engine::{
-    CancelToken, Dependencies, DependencyRecorder, Engine, Frontier, Inline, Memory, NoProbe,
+    CancelToken, CellId, Dependencies, DependencyRecorder, Engine, Frontier, Inline, Memory, NoProbe,
     Position as EnginePosition, Probe, RunError, RunOptions, Schedule, Stats,
 };
-use ropewalk_evm::{CodeCache, EvmFactory, EvmProgram, EvmSettings, Transaction, TransactionInspector};
+use ropewalk_evm::{CodeCache, EvmFactory, EvmKey, EvmProgram, EvmSettings, Transaction, TransactionInspector};
 use ropewalk_state::{StateError, StateReader};
 
 use self::{
@@ -51,6 +51,9 @@ pub struct ExecutorOptions {
     pub record: bool,
     /// Whether the execution comes with what each transaction truly depends on. Changes what is asked for.
     pub dependencies: bool,
+    /// Whether the execution comes with the [`Locations`] that probes and dependencies name by number. Changes what is asked
+    /// for.
+    pub locations: bool,
     /// Custom precompiles and inspectors. Precompiles change what is asked for.
     pub evm: EvmSettings,
     /// Analysed code, kept from block to block and shared between executors.
@@ -79,6 +82,7 @@ impl Default for ExecutorOptions {
             request_contracts: RequestContracts::default(),
             record: false,
             dependencies: false,
+            locations: false,
             evm: EvmSettings::default(),
             codes: Arc::default(),
             reads: Arc::default(),
@@ -112,6 +116,22 @@ pub struct Execution {
     pub record: Option<Record>,
     /// What each transaction truly depends on, where that was asked for.
     pub dependencies: Option<Dependencies>,
+    /// What the numbers of locations mean that a probe heard and that dependencies hold, where that was asked for.
+    pub locations: Option<Locations>,
+}
+
+/// What the numbers of an execution's locations stand for. Keeps the execution's multi-version memory.
+#[derive(Debug, Clone)]
+pub struct Locations(Arc<Memory<EvmProgram>>);
+
+impl Locations {
+    /// The account or the slot that a number stands for.
+    ///
+    /// # Panics
+    /// May panic for a number that comes from another execution.
+    pub fn key(&self, cell: CellId) -> EvmKey {
+        *self.0.key(cell)
+    }
 }
 
 /// Accounts and slots that transactions are expected to touch: three accounts each, and what the gas they declare may
@@ -214,8 +234,25 @@ impl BlockExecutor {
         parent: Arc<dyn StateReader>,
         list: &AccessList,
     ) -> Result<Execution, BlockError> {
+        self.execute_by_access_list_probed(block, parent, list, &NoProbe)
+    }
+
+    /// As [`execute_by_access_list`](Self::execute_by_access_list), with a probe that hears of every step of the engine.
+    ///
+    /// # Errors
+    /// As `execute_by_access_list`.
+    ///
+    /// # Panics
+    /// As `execute`, and when the probe panics.
+    pub fn execute_by_access_list_probed(
+        &self,
+        block: &RecoveredBlock,
+        parent: Arc<dyn StateReader>,
+        list: &AccessList,
+        probe: &impl Probe,
+    ) -> Result<Execution, BlockError> {
         list.check_form(&self.chain, block).map_err(InvalidBlock::from)?;
-        self.run(block, parent, Some(list), false, &NoProbe)
+        self.run(block, parent, Some(list), false, probe)
     }
 
     fn run(
@@ -274,6 +311,7 @@ impl BlockExecutor {
         transcript.as_mut().map_or(Ok(()), Transcript::end_position)?;
         let record = transcript.map(Transcript::finish).transpose()?;
         let changes = committed_changes(&memory, &self.engine)?;
+        let locations = self.options.locations.then(|| Locations(Arc::clone(&memory)));
         if let Some(memory) = Arc::into_inner(memory) {
             memory.free(&self.engine);
         }
@@ -286,6 +324,7 @@ impl BlockExecutor {
             inspectors,
             record,
             dependencies: dependencies.map(DependencyRecorder::finish),
+            locations,
         })
     }
 

@@ -12,7 +12,7 @@
 //! [`ChainSpec`] says which rules hold in a block. What a block does besides its transactions is one EIP per file,
 //! put in order by `positions` and written against committed state. [`import`] is everything else that is checked of a
 //! block before and after it is executed. [`pipeline`] drives a chain of blocks: one is executed while those before it
-//! are committed. [`oracle`] executes a block in order with
+//! are committed. A [`Recorder`] notes when each worker did what, [`Metrics`] adds up what executions cost. [`oracle`] executes a block in order with
 //! alloy-evm, independently of the engine; [`first_difference`] tells where two outcomes part.
 //!
 //! This crate knows headers, signatures, forks, system calls and receipts. It does not know where state comes from, how
@@ -24,6 +24,7 @@ mod chain;
 mod difference;
 mod error;
 mod executor;
+mod exposition;
 pub mod import;
 pub mod oracle;
 mod outcome;
@@ -31,6 +32,7 @@ pub mod pipeline;
 mod record;
 mod recovered;
 mod slow_reads;
+mod timeline;
 mod validate;
 mod witness;
 
@@ -58,12 +60,14 @@ pub use difference::{AccountPart, Difference, first_difference};
 pub use error::{
     BlockError, BrokenInvariant, InvalidBlock, Position, SignatureFault, SystemCallFailure, TransactionFault,
 };
-pub use executor::{BlockExecutor, Execution, ExecutorOptions};
+pub use executor::{BlockExecutor, Execution, ExecutorOptions, Locations};
+pub use exposition::Metrics;
 pub use outcome::{BlockOutcome, InvalidTransactions, SkippedTransaction};
 pub use record::{Accesses, AccountAccess, PositionRecord, Record};
 pub use recovered::{BlockTransaction, RecoveredBlock, recover};
 pub use slow_reads::SlowReads;
 pub use system_call::RequestContracts;
+pub use timeline::{Abort, Recorder, Span, Step, Timeline};
 pub use validate::{Check, Checks, Claims, Computed, Status, validate};
 pub use witness::ExecutionWitness;
 
@@ -72,9 +76,9 @@ pub use revm::context_interface::result::InvalidTransaction;
 
 // What an embedder needs of the layers below to say how execution is to go about it, and to watch it.
 pub use ropewalk_engine::{
-    AbortCause, CancelToken, Dependencies, Engine, Event, Frontier, Incarnation, NoProbe, Probe, Schedule, Stats,
-    TxIndex,
+    AbortCause, CancelToken, CellId, Dependencies, Engine, Event, Fields, Frontier, Incarnation, Link, NoProbe, Probe,
+    Schedule, Stats, TxIndex,
 };
 pub use ropewalk_evm::{
-    CodeCache, EvmContext, EvmSettings, InspectorFactory, PrecompileCustomizer, TransactionInspector, field,
+    CodeCache, EvmContext, EvmKey, EvmSettings, InspectorFactory, PrecompileCustomizer, TransactionInspector, field,
 };

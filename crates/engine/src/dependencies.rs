@@ -19,6 +19,20 @@ use crate::{CellId, Delta, Effects, Fields, Memory, Observation, Program, TxInde
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dependencies {
     of: Vec<Vec<TxIndex>>,
+    links: Vec<Link>,
+}
+
+/// One reason for a dependency. The same two transactions may have several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// The transaction that depends on the other.
+    pub index: TxIndex,
+    /// The lower transaction that it depends on.
+    pub on: TxIndex,
+    /// The key through which.
+    pub cell: CellId,
+    /// The fields of it.
+    pub fields: Fields,
 }
 
 impl Dependencies {
@@ -27,15 +41,41 @@ impl Dependencies {
         self.of.get(index.at()).map_or(&[], Vec::as_slice)
     }
 
+    /// Why they depend on each other, ascending by the dependent transaction.
+    pub fn links(&self) -> &[Link] {
+        &self.links
+    }
+
     /// Cost of the longest chain of dependencies, where `costs[i]` is that of transaction `i`: no number of workers gets
     /// through the list in less.
     pub fn critical_path(&self, costs: &[f64]) -> f64 {
+        self.ends(costs).into_iter().fold(0.0, f64::max)
+    }
+
+    /// The transactions of the longest chain, ascending; of several such chains one.
+    pub fn critical_chain(&self, costs: &[f64]) -> Vec<TxIndex> {
+        let ends = self.ends(costs);
+        let latest = |indices: &mut dyn Iterator<Item = TxIndex>| {
+            indices.max_by(|left, right| ends[left.at()].total_cmp(&ends[right.at()]))
+        };
+        let mut chain = Vec::new();
+        let mut next = latest(&mut (0..ends.len() as u32).map(TxIndex));
+        while let Some(index) = next {
+            chain.push(index);
+            next = latest(&mut self.of(index).iter().copied());
+        }
+        chain.reverse();
+        chain
+    }
+
+    /// When each transaction ends at the earliest.
+    fn ends(&self, costs: &[f64]) -> Vec<f64> {
         let mut ends: Vec<f64> = Vec::with_capacity(costs.len());
         for (index, cost) in (0..).map(TxIndex).zip(costs) {
             let begins = self.of(index).iter().map(|on| ends[on.at()]).fold(0.0, f64::max);
             ends.push(begins + cost);
         }
-        ends.into_iter().fold(0.0, f64::max)
+        ends
     }
 }
 
@@ -93,6 +133,9 @@ impl<P: Program> DependencyRecorder<P> {
         }
         on.sort_unstable();
         on.dedup();
+        self.found.links.extend(on.iter().map(|&(on, cell, fields)| Link { index, on, cell, fields }));
+        let mut on: Vec<TxIndex> = on.into_iter().map(|(on, ..)| on).collect();
+        on.dedup();
         self.found.of.resize(index.at(), Vec::new());
         self.found.of.push(on);
         self.write(index, effects)
@@ -137,13 +180,19 @@ impl<P: Program> DependencyRecorder<P> {
     }
 
     /// Adds those to `on` without whom what holds of the latest value, and looks at `fields` of it, would not hold.
-    fn depend(&self, cell: CellId, fields: Fields, holds: impl Fn(&P::Value) -> bool, on: &mut Vec<TxIndex>) {
+    fn depend(
+        &self,
+        cell: CellId,
+        fields: Fields,
+        holds: impl Fn(&P::Value) -> bool,
+        on: &mut Vec<(TxIndex, CellId, Fields)>,
+    ) {
         let Some(History { first, versions }) = self.histories.get(&cell) else { return };
         let value_before = |at: usize| at.checked_sub(1).map_or(first.as_ref(), |before| Some(&versions[before].value));
         let fails_before = |at: &usize| value_before(*at).is_none_or(|value| !holds(value));
         let Some(made) = (0..versions.len()).rev().find(fails_before) else { return };
         for version in versions[..=made].iter().rev().filter(|version| version.fields & fields != 0) {
-            on.push(version.writer);
+            on.push((version.writer, cell, fields));
             if version.sets & fields == fields {
                 break;
             }

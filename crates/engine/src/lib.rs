@@ -61,7 +61,7 @@ mod simulation;
 #[cfg(test)]
 mod toy;
 
-pub use dependencies::{Dependencies, DependencyRecorder};
+pub use dependencies::{Dependencies, DependencyRecorder, Link};
 pub use error::RunError;
 pub use index::{Incarnation, Position, TxIndex};
 pub use memory::{Final, Memory, Written};

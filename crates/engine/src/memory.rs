@@ -14,6 +14,8 @@
 
 mod validation;
 
+pub(crate) use validation::Wrong;
+
 use std::{fmt, ops::Range};
 
 use crate::{
@@ -120,8 +122,11 @@ impl<P: Program> Memory<P> {
         self.table.intern(key)
     }
 
-    /// The key that a cell stands for.
-    pub(crate) fn key(&self, cell: CellId) -> &P::Key {
+    /// The key that a cell of this memory stands for.
+    ///
+    /// # Panics
+    /// May panic for a cell of another memory.
+    pub fn key(&self, cell: CellId) -> &P::Key {
         self.table.key(cell)
     }
 

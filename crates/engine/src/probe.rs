@@ -3,7 +3,7 @@
 //! The default probe has no size and no effect. Traces, metrics and the simulator's clock hang here; the engine itself
 //! knows no time.
 
-use crate::{Fields, Incarnation, TxIndex};
+use crate::{CellId, Fields, Incarnation, TxIndex};
 
 /// One boundary between steps of one worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,9 +32,16 @@ pub enum Event {
         incarnation: Incarnation,
         /// Why.
         cause: AbortCause,
+        /// The key that the reason lies in, where it lies in one: [`Memory::key`](crate::Memory::key) tells which.
+        cell: Option<CellId>,
     },
     /// A result is looked at again, because a lower transaction has written.
     Validate {
+        /// The transaction.
+        index: TxIndex,
+    },
+    /// A result that was looked at again still holds. One that does not is [aborted](Event::Aborted).
+    Validated {
         /// The transaction.
         index: TxIndex,
     },

@@ -11,8 +11,8 @@
 use std::fmt;
 
 use crate::{
-    CellId, Fields, Incarnation, Memory, Observation, Position, Program, TxIndex, Written,
-    memory::{Estimates, Read, Unresolved, Write},
+    CellId, Incarnation, Memory, Observation, Position, Program, TxIndex, Written,
+    memory::{Estimates, Read, Unresolved, Write, Wrong},
     sync::Arc,
 };
 
@@ -71,7 +71,9 @@ pub struct View<P: Program> {
     /// What had been observed when the transaction's turn came was found to hold.
     checked: bool,
     /// What had been observed and was found not to.
-    pub(crate) failed: Option<Fields>,
+    pub(crate) failed: Option<Wrong>,
+    /// Where an aborted write of a lower transaction was met.
+    pub(crate) met: Option<CellId>,
     /// Reads until the frontier is looked at again: the committing worker writes it all the time, and a look costs both.
     until_look: u32,
     pub(crate) reads: Vec<Read<P>>,
@@ -136,6 +138,7 @@ impl<P: Program> View<P> {
             standing: Standing::Frontier,
             checked: false,
             failed: None,
+            met: None,
             until_look: READS_PER_LOOK,
             reads: Vec::new(),
             writes: Vec::new(),
@@ -160,7 +163,7 @@ impl<P: Program> View<P> {
         self.position = index.position();
         self.incarnation = incarnation;
         self.standing = standing;
-        (self.checked, self.failed) = (false, None);
+        (self.checked, self.failed, self.met) = (false, None, None);
         self.until_look = READS_PER_LOOK;
         self.reads.clear();
         self.writes.clear();
@@ -206,6 +209,9 @@ impl<P: Program> View<P> {
         self.keep_up()?;
         let cell = self.memory().intern(key);
         let loaded = self.memory().resolve(cell, self.position, Estimates::Refuse, |value, seen| (value.clone(), seen));
+        if let Err(Unresolved::Estimate(_)) = loaded {
+            self.met = Some(cell);
+        }
         let (value, seen) = loaded.map_err(Interrupt::from)?;
         if self.is_recording() {
             self.reads.push(Read { cell, seen, observation: P::Observation::exact(&value) });

@@ -1,6 +1,6 @@
 //! The engine's program: Ethereum accounts and slots as keys, transactions as what runs.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use alloy_primitives::{Address, Bloom, U256};
 use revm::{
@@ -47,6 +47,16 @@ pub enum EvmKey {
     StorageEmpty(Address),
     /// One storage slot. Shadowed by the account: creation and destruction clear it.
     Slot(Address, U256),
+}
+
+impl fmt::Display for EvmKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(address) => write!(f, "{address}"),
+            Self::StorageEmpty(address) => write!(f, "storage of {address}"),
+            Self::Slot(address, slot) => write!(f, "slot {slot:#x} of {address}"),
+        }
+    }
 }
 
 /// The value of a key.

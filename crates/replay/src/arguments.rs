@@ -5,6 +5,7 @@ mod db;
 mod durability;
 mod fetch;
 mod import;
+mod report;
 
 use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr, thread};
 
@@ -17,6 +18,7 @@ pub(crate) use db::{DbArguments, DbCheckpoint, DbCommand, DbExport, DbLoad, DbPl
 pub(crate) use durability::DurabilityArgument;
 pub(crate) use fetch::FetchArguments;
 pub(crate) use import::{ImportArguments, Switch};
+pub(crate) use report::PageArguments;
 
 /// Replays recorded Ethereum blocks on many threads and proves the outcome equal to running them in order.
 #[derive(Debug, Clone, PartialEq, Parser)]
@@ -41,6 +43,9 @@ pub(crate) enum Command {
     /// Measure recorded blocks: in order against each number of threads
     #[command(long_about = BENCH_ABOUT)]
     Bench(BenchArguments),
+    /// Show recorded blocks on a page: speed-up, timelines, hot locations, conflicts
+    #[command(long_about = report::ABOUT)]
+    Report(PageArguments),
     /// Make deterministic fixtures from a seed
     Generate(GenerateArguments),
     /// Run the public suites of blockchain and state tests
@@ -86,6 +91,15 @@ pub(crate) struct ReplayArguments {
     /// Write each verified block's witness (debug_executionWitness) beside it, where the state before it is whole
     #[arg(long)]
     pub write_witness: bool,
+    /// Write what each worker did when to this file, as a trace for Perfetto (ui.perfetto.dev) or chrome://tracing
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Write sums over the blocks to this file in Prometheus' text format
+    #[arg(long, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
+    /// Warn in the log of blocks whose execution takes at least so many milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 1000)]
+    pub slow_block: u64,
     /// Print one JSON object per block, and a summary as the last line
     #[arg(long)]
     pub json: bool,
@@ -112,6 +126,11 @@ reexecuted_gas, receipts_root, changes_hash and checks (each ok, mismatch or unk
 line a summary. ms is the run asked for, so in sequential mode it is sequential_ms; aborts and
 reexecuted_gas belong to the run whose time is reported; changes_hash is Changes::hash of
 ropewalk_state. The mean speed-up leaves out blocks without gas.
+
+--trace and --metrics tell of the run whose time is reported; the recorder that they need costs a
+little of that time. The trace leaves out what happens between executions. A slow block is executed
+once more with a recorder, unless there was one, so that the warning can name the slowest transaction
+and the location that most aborts come from. docs/observability.md explains all of it.
 
 A block whose parent is the head of the database in use continues it. Any other block begins a
 database of its own from its recorded prestate, <DIR>/<chain>-<number>-<first 8 digits of its hash>.
@@ -371,13 +390,14 @@ mod tests {
         assert_eq!(arguments.mode, Mode::Parallel);
         assert_eq!(arguments.schedule, ScheduleArgument::Normal);
         assert_eq!((arguments.repeat.get(), arguments.inline_below, arguments.json), (1, None, false));
+        assert_eq!((arguments.trace, arguments.metrics, arguments.slow_block), (None, None, 1000));
     }
 
     #[test]
     fn every_option_of_replay_is_read() {
         let arguments = replay(
             "replay a b --threads 8 --mode sequential --db dir --repeat 100 --inline-below 5000 \
-             --schedule adversarial:7 --json",
+             --schedule adversarial:7 --trace t --metrics m --slow-block 5 --json",
         );
         assert_eq!(arguments.paths.len(), 2);
         assert_eq!(arguments.threads.count().get(), 8);
@@ -385,6 +405,8 @@ mod tests {
         assert_eq!(arguments.db, Some(PathBuf::from("dir")));
         assert_eq!(arguments.schedule, ScheduleArgument::Adversarial { seed: 7 });
         assert_eq!((arguments.repeat.get(), arguments.inline_below, arguments.json), (100, Some(5000), true));
+        let files = [arguments.trace, arguments.metrics].map(|file| file.expect("given"));
+        assert_eq!((files, arguments.slow_block), (["t", "m"].map(PathBuf::from), 5));
     }
 
     #[test]
@@ -399,6 +421,9 @@ mod tests {
             "replay a --schedule odd",
             "replay a --schedule adversarial:x",
             "replay a --mode fast",
+            "replay a --slow-block soon",
+            "report a",
+            "report --out x",
             "bench",
             "bench a --threads 1,,2",
             "generate nothing --out x",

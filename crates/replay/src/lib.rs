@@ -6,6 +6,8 @@
 //! run        the oracle and the engine, timed
 //! compare    what is the first difference?
 //! fetch      a node -> fixtures
+//! trace      what each worker did, for Perfetto
+//! page       what became of blocks, as one HTML file
 //! persist    verified blocks into RocksDB, and back
 //! conformance  the public suites
 //! import     history and chains from files into a database
@@ -25,16 +27,20 @@ pub mod persist;
 
 mod arguments;
 mod bench;
+mod cause;
 mod conformance;
 mod db;
 mod import;
 mod make;
+mod page;
 mod recording;
 mod replay;
 mod report;
 mod run;
 mod session;
 mod status;
+mod trace;
+mod whole_file;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -65,6 +71,7 @@ pub fn command_line() -> ExitCode {
     let done = match &arguments.command {
         Command::Replay(arguments) => replay::replay(arguments, interrupt),
         Command::Bench(arguments) => bench::bench(arguments, interrupt),
+        Command::Report(arguments) => page::report(arguments, interrupt),
         Command::Generate(arguments) => make::generate(arguments, &interrupt),
         Command::Conformance(arguments) => conformance::conformance(arguments, &interrupt),
         Command::Fetch(arguments) => fetch::command(arguments, &interrupt),

@@ -10,7 +10,7 @@ use std::{
 
 use ropewalk_block::{
     AccessList, BlockError, BlockExecutor, CancelToken, CodeCache, Dependencies, Engine, Execution, ExecutorOptions,
-    InvalidTransactions, Schedule, SlowReads, oracle::Oracle,
+    InvalidTransactions, Locations, Recorder, Schedule, SlowReads, Timeline, oracle::Oracle,
 };
 use ropewalk_state::StateReader;
 
@@ -79,6 +79,27 @@ impl Runner {
         timed(|| executor.execute_by_access_list(&fixture.block, Arc::clone(reader), list))
     }
 
+    /// As [`execute`](Self::execute), or by an access list where there is one, with a recorder that keeps so many events. The
+    /// execution comes with its locations.
+    pub(crate) fn execute_recorded(
+        &self,
+        fixture: &Fixture,
+        reader: &Arc<dyn StateReader>,
+        list: Option<&AccessList>,
+        repetition: u64,
+        most_events: usize,
+    ) -> (Timed<Result<Execution, BlockError>>, Timeline) {
+        let options = ExecutorOptions { locations: true, ..self.options(repetition) };
+        let executor = BlockExecutor::new(Arc::clone(&fixture.chain.spec), self.engine.clone(), options);
+        let recorder = Recorder::new(self.threads(), most_events);
+        let (block, parent) = (&fixture.block, Arc::clone(reader));
+        let run = timed(|| match list {
+            Some(list) => executor.execute_by_access_list_probed(block, parent, list, &recorder),
+            None => executor.execute_probed(block, parent, &recorder),
+        });
+        (run, recorder.finish())
+    }
+
     /// Executes a block in parallel, with a record of every position.
     ///
     /// # Errors
@@ -89,7 +110,7 @@ impl Runner {
         executor.execute(&fixture.block, Arc::clone(reader))
     }
 
-    /// What each transaction of a block truly depends on.
+    /// What each transaction of a block truly depends on, and what the numbers of locations in it stand for.
     ///
     /// # Errors
     /// As [`BlockExecutor::execute`].
@@ -97,11 +118,12 @@ impl Runner {
         &self,
         fixture: &Fixture,
         reader: &Arc<dyn StateReader>,
-    ) -> Result<Dependencies, BlockError> {
-        let options = ExecutorOptions { dependencies: true, ..self.options(0) };
+    ) -> Result<(Dependencies, Locations), BlockError> {
+        let options = ExecutorOptions { dependencies: true, locations: true, ..self.options(0) };
         let executor = BlockExecutor::new(Arc::clone(&fixture.chain.spec), self.engine.clone(), options);
         let execution = executor.execute(&fixture.block, Arc::clone(reader))?;
-        Ok(execution.dependencies.expect("an execution that was asked for dependencies comes with them"))
+        let found = execution.dependencies.zip(execution.locations);
+        Ok(found.expect("an execution that was asked for dependencies and locations comes with them"))
     }
 
     fn options(&self, repetition: u64) -> ExecutorOptions {

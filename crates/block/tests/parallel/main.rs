@@ -18,6 +18,7 @@
 //! | `frontier` | attempts that their turn overtakes |
 //! | `chain`, `ledger`, `pipeline` | blocks that follow each other, a store in memory, and both through a pipeline |
 //! | `embedding` | precompiles, inspectors and cancellation |
+//! | `timelines` | who did what when, and where aborts and dependencies come from |
 //! | `random`, `programs` | random contracts in random blocks |
 
 mod assembler;
@@ -44,4 +45,5 @@ mod lists;
 mod pipeline;
 mod positions;
 mod random;
+mod timelines;
 mod validity;

@@ -99,6 +99,16 @@ fn reader_of_a_cleared_member_depends_on_the_clear() {
 }
 
 #[test]
+fn links_tell_apart_the_keys_that_two_transactions_depend_on_each_other_by() {
+    let list = [Transaction::from([Op::Put(A, 1), Op::Put(B, 2)]), Transaction::from([Op::Look(A), Op::Look(B)])];
+    let (dependencies, _) = found(&Trial::new(list));
+    let [one, other] = dependencies.links() else { panic!("two reasons: {dependencies:?}") };
+    assert_eq!([(one.index, one.on), (other.index, other.on)], [(TxIndex(1), TxIndex(0)); 2]);
+    assert_ne!(one.cell, other.cell);
+    assert_eq!(dependencies.of(TxIndex(1)), [TxIndex(0)]);
+}
+
+#[test]
 fn critical_path_is_the_costliest_chain() {
     let trial = Trial::new([
         Transaction::from([Op::Count(A)]),
@@ -110,6 +120,10 @@ fn critical_path_is_the_costliest_chain() {
     assert!((dependencies.critical_path(&[1.0, 20.0, 2.0, 3.0]) - 20.0).abs() < 1e-9);
     assert!((dependencies.critical_path(&[1.0, 2.0, 20.0, 3.0]) - 24.0).abs() < 1e-9);
     assert!(dependencies.critical_path(&[]).abs() < 1e-9);
+    let chain = |costs: &[f64]| dependencies.critical_chain(costs).into_iter().map(|index| index.0).collect::<Vec<_>>();
+    assert_eq!(chain(&[1.0, 20.0, 2.0, 3.0]), [1]);
+    assert_eq!(chain(&[1.0, 2.0, 20.0, 3.0]), [0, 2, 3]);
+    assert_eq!(chain(&[]), []);
 }
 
 proptest! {

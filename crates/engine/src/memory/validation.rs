@@ -1,17 +1,26 @@
 //! Whether what an attempt observed is true of the values that its position sees.
 
 use super::{Estimates, Memory, Read, Unresolved, Write};
-use crate::{Delta, Fields, Observation, Position, Program, cell::Reader, sync::Ordering};
+use crate::{CellId, Delta, Fields, Observation, Position, Program, cell::Reader, sync::Ordering};
+
+/// What was found not to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    /// The key, where it is known.
+    pub(crate) cell: Option<CellId>,
+    /// Fields of it.
+    pub(crate) fields: Fields,
+}
 
 impl<P: Program> Memory<P> {
-    /// Whether everything that an attempt relied upon holds as of `position`, and its steps fit: `None`, or the fields of
-    /// what was found wrong first.
+    /// Whether everything that an attempt relied upon holds as of `position`, and its steps fit: `None`, or what was found
+    /// wrong first.
     pub(crate) fn validate(
         &self,
         position: Position,
         reads: &[Read<P>],
         writes: &[Write<P>],
-    ) -> Result<Option<Fields>, Unresolved<P::Fault>> {
+    ) -> Result<Option<Wrong>, Unresolved<P::Fault>> {
         // What a clear hides is not counted as a change of what it hides.
         let clears = self.clears.load(Ordering::Acquire);
         for read in reads {
@@ -23,7 +32,7 @@ impl<P: Program> Memory<P> {
                 false => Some(failing(&read.observation, value)),
             };
             if let Some(fields) = self.resolve(read.cell, position, Estimates::Take, judge)? {
-                return Ok(Some(fields));
+                return Ok(Some(Wrong { cell: Some(read.cell), fields }));
             }
         }
         for (at, write) in writes.iter().enumerate().filter(|(_, write)| write.delta.is_bounded()) {
@@ -38,7 +47,7 @@ impl<P: Program> Memory<P> {
                 write.delta.fits(&value)
             };
             if !self.resolve(write.cell, position, Estimates::Take, fits)? {
-                return Ok(Some(write.delta.fields()));
+                return Ok(Some(Wrong { cell: Some(write.cell), fields: write.delta.fields() }));
             }
         }
         Ok(None)

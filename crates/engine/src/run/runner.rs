@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::{
-    AbortCause, CellId, Effects, Fields, Incarnation, Interrupt, View, Worker, memory::Unresolved, scheduler::Report,
+    AbortCause, CellId, Effects, Fields, Incarnation, Interrupt, View, Worker,
+    memory::{Unresolved, Wrong},
+    scheduler::Report,
     view::Standing,
 };
 
@@ -187,20 +189,23 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         failure: Failure<P::Fault>,
         last_word: bool,
     ) -> Report {
+        let mut cell = None;
         let (cause, report) = match &failure {
             Failure::Interrupted(Interrupt::Stale) => {
-                let fields = self.view.failed.unwrap_or_default();
+                cell = self.view.failed.and_then(|wrong| wrong.cell);
+                let fields = self.view.failed.map_or(0, |wrong| wrong.fields);
                 self.note_wrong(fields);
                 (AbortCause::Invalid(fields), Report::Aborted { index, on: None })
             }
             Failure::Interrupted(Interrupt::Stopped) => (AbortCause::Stopped, Report::Aborted { index, on: None }),
             Failure::Interrupted(Interrupt::Dependency(on)) => {
+                cell = self.view.met;
                 (AbortCause::Dependency(*on), Report::Aborted { index, on: Some(*on) })
             }
             Failure::Interrupted(Interrupt::Fault(_)) => (AbortCause::Fault, Report::Deferred { index }),
             Failure::Panicked(_) => (AbortCause::Panic, Report::Deferred { index }),
         };
-        self.run.event(self.number, Event::Aborted { index, incarnation, cause });
+        self.run.event(self.number, Event::Aborted { index, incarnation, cause, cell });
         self.hide_former(index);
         if last_word {
             match failure {
@@ -292,10 +297,12 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let attempt = slot.as_ref().expect("an executed transaction has its result in its slot");
         let wrong = judged(|| memory.validate(index.position(), &attempt.reads, &attempt.writes), None);
         drop(slot);
-        if let Some(fields) = wrong {
-            self.hide_former(index);
-            self.note_wrong(fields);
-            self.run.event(self.number, Event::Aborted { index, incarnation, cause: AbortCause::Invalid(fields) });
+        match wrong {
+            None => self.run.event(self.number, Event::Validated { index }),
+            Some(wrong) => {
+                self.hide_former(index);
+                self.found_wrong(index, incarnation, wrong);
+            }
         }
         Some(Report::Validated { index, holds: wrong.is_none() })
     }
@@ -315,9 +322,9 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         // A base state that fails a validation need not be asked in order: what was read may follow from what was wrong.
         if let Some(attempt) = former {
             let look = || run.memory.validate(index.position(), &attempt.reads, &attempt.writes);
-            let Some(fields) = judged(look, Some(0)) else { return self.keep(index, attempt, true, false) };
-            self.note_wrong(fields);
-            run.event(self.number, Event::Aborted { index, incarnation, cause: AbortCause::Invalid(fields) });
+            let unknown = Some(Wrong { cell: None, fields: 0 });
+            let Some(wrong) = judged(look, unknown) else { return self.keep(index, attempt, true, false) };
+            self.found_wrong(index, incarnation, wrong);
             return self.replace(index, incarnation, attempt);
         }
         if run.mode == Frontier::Never {
@@ -410,6 +417,13 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             }
         }
         None
+    }
+
+    /// A result does not hold.
+    fn found_wrong(&self, index: TxIndex, incarnation: Incarnation, wrong: Wrong) {
+        let Wrong { cell, fields } = wrong;
+        self.note_wrong(fields);
+        self.run.event(self.number, Event::Aborted { index, incarnation, cause: AbortCause::Invalid(fields), cell });
     }
 
     fn note_wrong(&self, fields: Fields) {

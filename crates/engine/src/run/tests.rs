@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::{
-    AbortCause, Incarnation, Interrupt, View,
+    AbortCause, CellId, Incarnation, Interrupt, View,
     toy::{
         Clerk, Key, Op, Outcome, Rule, Toy, Transaction, Trial, WORD,
         machine::{Factory, NoPause},
@@ -47,6 +47,14 @@ impl Told {
     /// Where in the order of events one of them happened first.
     fn when(&self, wanted: Event) -> Option<usize> {
         self.events.iter().position(|event| *event == wanted)
+    }
+
+    /// Where in the order of events, and at which key, a transaction first aborted for a reason.
+    fn aborted(&self, of: TxIndex, reason: AbortCause) -> Option<(usize, CellId)> {
+        self.events.iter().enumerate().find_map(|(at, event)| match event {
+            Event::Aborted { index, cause, cell, .. } if (*index, *cause) == (of, reason) => Some((at, (*cell)?)),
+            _ => None,
+        })
     }
 
     fn aborts_because(&self, wanted: AbortCause) -> usize {
@@ -121,11 +129,13 @@ fn overtaken(first: Op, second: Op) -> Told {
 fn reader_of_an_estimate_waits_for_its_writer() {
     let told = overtaken(Op::Put(A, 1), Op::Keep(B));
     let index = TxIndex(4);
-    let met = Event::Aborted { index, incarnation: Incarnation(0), cause: AbortCause::Dependency(TxIndex(2)) };
+    let (met, place) = told.aborted(index, AbortCause::Dependency(TxIndex(2))).expect("it met the estimate");
+    let (_, cause) = told.aborted(TxIndex(2), AbortCause::Invalid(WORD)).expect("the writer was found wrong");
+    assert_ne!(place, cause, "what 4 waited for is B, what 2 was wrong about is A");
     let rewritten = Event::Executed { index: TxIndex(2), incarnation: Incarnation(1) };
     let again = Event::Execute { index, incarnation: Incarnation(1), speculative: true };
-    let order = [told.when(met), told.when(rewritten), told.when(again)];
-    assert!(order.is_sorted() && order[0].is_some(), "{:?}", told.events);
+    let order = [Some(met), told.when(rewritten), told.when(again)];
+    assert!(order.is_sorted(), "{:?}", told.events);
     assert_eq!((told.stats.dependencies, told.executions(4)), (1, 2), "{:?}", told.events);
 }
 

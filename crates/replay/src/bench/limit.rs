@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ropewalk_block::{BlockError, oracle::Oracle};
+use ropewalk_block::{BlockError, Dependencies, oracle::Oracle};
 use ropewalk_state::StateReader;
 
 use crate::{
@@ -20,7 +20,7 @@ pub(crate) struct Limit {
 }
 
 /// Runs that a transaction's time is the least of.
-const RUNS: usize = 5;
+pub(crate) const RUNS: usize = 5;
 
 impl Limit {
     /// The limit of a block: its dependencies by value at the engine's grain of locations, weighted by the time that each
@@ -35,8 +35,13 @@ impl Limit {
         reader: &Arc<dyn StateReader>,
     ) -> Result<Self, BlockError> {
         let times = time_transactions(oracle, RUNS)?;
-        let dependencies = runner.dependencies(fixture, reader)?;
-        Ok(Self { total: times.iter().sum(), chain: dependencies.critical_path(&times) })
+        let (dependencies, _) = runner.dependencies(fixture, reader)?;
+        Ok(Self::by(&times, &dependencies))
+    }
+
+    /// The limit of transactions that take these times in order and depend on each other like this.
+    pub(crate) fn by(times: &[f64], dependencies: &Dependencies) -> Self {
+        Self { total: times.iter().sum(), chain: dependencies.critical_path(times) }
     }
 
     /// The speed-up that so many threads could reach.

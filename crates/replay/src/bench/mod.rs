@@ -15,7 +15,7 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 use ropewalk_block::{BlockError, BlockOutcome, CancelToken};
 use ropewalk_state::StateReader;
 
-pub(crate) use limit::Limit;
+pub(crate) use limit::{Limit, RUNS as TIMED_RUNS};
 pub(crate) use statistics::{PairedRatio, Spread};
 
 use crate::{
@@ -248,7 +248,7 @@ impl Bench<'_> {
 }
 
 /// Mean time of runs repeated until a sample's time has passed. What happens between runs is not counted.
-fn sample(mut run: impl FnMut() -> Result<Duration, BlockError>) -> Result<Duration, BlockError> {
+pub(crate) fn sample(mut run: impl FnMut() -> Result<Duration, BlockError>) -> Result<Duration, BlockError> {
     let mut total = Duration::ZERO;
     let mut runs = 0;
     while total < SAMPLE {

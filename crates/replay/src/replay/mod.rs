@@ -2,16 +2,21 @@
 
 mod checks;
 mod records;
+mod slow;
+mod watch;
 mod whole;
 
-use std::{error::Error, io, path::Path, sync::Arc};
+use std::{error::Error, io, path::Path, sync::Arc, time::Duration};
 
 use ropewalk_block::{
-    AccessList, BlockError, BlockOutcome, CancelToken, Execution, Position, Status as CheckStatus, oracle,
+    AccessList, BlockError, BlockOutcome, CancelToken, Execution, Position, Status as CheckStatus, Timeline, oracle,
 };
 use ropewalk_state::StateReader;
 
-use self::whole::WholeState;
+use self::{
+    watch::{Recorded, Seen, Watch},
+    whole::WholeState,
+};
 use crate::{
     arguments::{Mode, ReplayArguments},
     compare::{self, Difference, chain_of},
@@ -37,6 +42,7 @@ struct Replay<'a> {
     session: Session,
     runner: Runner,
     databases: Databases,
+    watch: Watch,
     progress: Progress,
     reports: Reports,
     status: Status,
@@ -77,6 +83,10 @@ pub(crate) fn replay(arguments: &ReplayArguments, interrupt: CancelToken) -> io:
         Ok(databases) => databases,
         Err(error) => return Ok(refuse_run(&error)),
     };
+    let watch = match Watch::new(arguments) {
+        Ok(watch) => watch,
+        Err(error) => return Ok(refuse_run(&error)),
+    };
     let mut refused = Vec::new();
     let fixtures = session.discover(&arguments.paths, &mut status, |error| refused.push(chain_of(error)));
     let progress = Progress::new(fixtures.len() as u64);
@@ -84,7 +94,7 @@ pub(crate) fn replay(arguments: &ReplayArguments, interrupt: CancelToken) -> io:
         progress.say(&format!("error: {error}"));
         reports.add_unusable();
     }
-    let mut replay = Replay { arguments, session, runner, databases, progress, reports, status, whole: None };
+    let mut replay = Replay { arguments, session, runner, databases, watch, progress, reports, status, whole: None };
     for directory in &fixtures {
         if replay.session.is_interrupted() || !replay.block(directory)? {
             break;
@@ -230,7 +240,7 @@ impl Replay<'_> {
 
     /// Executes the block as often as asked, and compares every outcome with the oracle's.
     fn execute(
-        &self,
+        &mut self,
         fixture: &Fixture,
         ground: &Ground,
         list: Option<&AccessList>,
@@ -254,12 +264,12 @@ impl Replay<'_> {
                 return Err(Failure::Interrupted);
             }
             if repetition < oracle_runs {
-                sequential.push(milliseconds(time_oracle(&oracle).map_err(failed)?));
+                sequential.push(time_oracle(&oracle).map_err(failed)?);
             }
             if !parallel {
                 continue;
             }
-            let run = self.run(fixture, &reader, list, repetition as u64);
+            let (run, timeline) = self.run_watched(fixture, &reader, list, repetition as u64);
             if let Err(BlockError::Cancelled { .. }) = run.value {
                 return Err(Failure::Interrupted);
             }
@@ -270,18 +280,55 @@ impl Replay<'_> {
                 report.checks.oracle = self.compared(fixture, &run, difference);
                 break;
             }
-            let stats = run.value.map(|execution| execution.stats).unwrap_or_default();
-            runs.push((milliseconds(run.time), stats));
+            let Ok(execution) = run.value else { continue };
+            let recorded = timeline.map(|timeline| Recorded::of(&execution, timeline));
+            runs.push((run.time, execution.stats, recorded));
         }
-        report.sequential_ms = middle(&mut sequential, |ms| *ms).map(|ms| Figure(*ms));
+        let in_order = middle(&mut sequential, |time| *time).copied();
+        report.sequential_ms = in_order.map(|time| Figure(milliseconds(time)));
         if !parallel {
             report.ms = report.sequential_ms;
-        } else if let Some((ms, stats)) = middle(&mut runs, |(ms, _)| *ms) {
-            report.ms = Some(Figure(*ms));
+        } else if let Some((took, stats, recorded)) = middle(&mut runs, |(time, ..)| *time) {
+            report.ms = Some(Figure(milliseconds(*took)));
             report.aborts = stats.aborts.into();
             report.reexecuted_gas = stats.wasted_cost;
+            let (took, recorded) = (*took, recorded.as_ref());
+            self.tell(&Seen { fixture, outcome: truth, stats, took, in_order, recorded }, &reader, list);
         }
         Ok(())
+    }
+
+    /// Executes the block, with a recorder where somebody wants to know what happened.
+    fn run_watched(
+        &self,
+        fixture: &Fixture,
+        reader: &Arc<dyn StateReader>,
+        list: Option<&AccessList>,
+        repetition: u64,
+    ) -> (Timed<Result<Execution, BlockError>>, Option<Timeline>) {
+        if !self.watch.records() {
+            return (self.run(fixture, reader, list, repetition), None);
+        }
+        let most_events = Watch::most_events(self.arguments.repeat.get());
+        let (run, timeline) = self.runner.execute_recorded(fixture, reader, list, repetition, most_events);
+        (run, Some(timeline))
+    }
+
+    /// Tells of an execution whatever was asked for.
+    fn tell(&mut self, seen: &Seen<'_>, reader: &Arc<dyn StateReader>, list: Option<&AccessList>) {
+        if let Err(error) = self.watch.add(seen) {
+            self.progress.say(&format!("error: {}", chain_of(&error)));
+            self.status.add(Status::Input);
+        }
+        if !self.watch.is_slow(seen.took) {
+            return;
+        }
+        if seen.recorded.is_some() {
+            return watch::warn(&self.progress, seen);
+        }
+        let (run, timeline) = self.runner.execute_recorded(seen.fixture, reader, list, 0, Watch::most_events(1));
+        let recorded = run.value.ok().map(|execution| Recorded::of(&execution, timeline));
+        watch::warn(&self.progress, &Seen { recorded: recorded.as_ref(), ..*seen });
     }
 
     /// Commits a verified block to its database.
@@ -345,6 +392,7 @@ impl Replay<'_> {
 
     fn finish(mut self) -> io::Result<Status> {
         self.progress.finish();
+        self.status.add(self.watch.finish(&self.progress));
         if let Err(error) = self.databases.close() {
             self.progress.say(&format!("error: {}", chain_of(&error)));
             self.status.add(status_of(&error));
@@ -376,7 +424,7 @@ fn status_of(error: &PersistError) -> Status {
 }
 
 /// The middle one of some runs by time; of an even number the later one of the two in the middle.
-fn middle<T>(runs: &mut [T], time: impl Fn(&T) -> f64) -> Option<&T> {
-    runs.sort_by(|left, right| time(left).total_cmp(&time(right)));
+fn middle<T>(runs: &mut [T], time: impl Fn(&T) -> Duration) -> Option<&T> {
+    runs.sort_by_key(time);
     runs.get(runs.len() / 2)
 }
