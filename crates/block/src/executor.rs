@@ -295,7 +295,7 @@ impl BlockExecutor {
 
         let mut hook = Receipts::new(&chain, block, gas, invalid, transcript);
         hook.dependencies = self.options.dependencies.then(DependencyRecorder::default);
-        let read_ns = if are_slow { reads.mean_ns() } else { 0 };
+        let read_ns = if are_slow { reads.typical_ns() } else { 0 };
         let prepared =
             |transaction: &BlockTransaction| Transaction::new(Arc::clone(&transaction.env), spec).reading(read_ns);
         let transactions: Vec<_> = block.transactions.iter().map(prepared).collect();

@@ -22,32 +22,32 @@ use ropewalk_state::{StateError, StateReader};
 use crate::BlockTransaction;
 
 /// One read in so many is timed.
-const ONE_IN: u32 = 16;
-/// Mean time of a read from which on it is worth another thread, in nanoseconds.
+const ONE_IN: u32 = 8;
+/// Typical time of a read from which on it is worth another thread, in nanoseconds.
 const SLOW_NS: u64 = 20_000;
+/// What a read is taken to take before any was timed, in nanoseconds.
+const UNKNOWN_NS: u64 = 1_000;
 /// Workers that wait at the same time.
 const MOST_WORKERS: usize = 32;
-/// Part of the mean that a new reading makes up, as a power of two.
-const WEIGHT: u32 = 3;
-
 /// What an executor knows about its state's latency, kept from block to block.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SlowReads {
-    mean_ns: AtomicU64,
+    typical_ns: AtomicU64,
     reads: AtomicU32,
     /// Started when it is first needed.
     engine: OnceLock<Option<Engine>>,
 }
 
 impl SlowReads {
-    /// Mean time of a read so far, in nanoseconds; 0 where none was timed.
-    pub fn mean_ns(&self) -> u64 {
-        self.mean_ns.load(Ordering::Relaxed)
+    /// Time that a read typically takes, in nanoseconds. It follows what is timed by a factor of two at most: one read
+    /// during which the thread had to wait for its core says nothing.
+    pub fn typical_ns(&self) -> u64 {
+        self.typical_ns.load(Ordering::Relaxed)
     }
 
     /// Whether a read takes longer than handing work to another thread does.
     pub(crate) fn are_slow(&self) -> bool {
-        self.mean_ns() >= SLOW_NS
+        self.typical_ns() >= SLOW_NS
     }
 
     /// The engine to run a block on: `usual`, or one of more threads than cores. Without the threads it is `usual` too.
@@ -69,10 +69,16 @@ impl SlowReads {
         let begun = Instant::now();
         let result = read();
         let took = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1);
-        let mean = self.mean_ns();
-        let next = if mean == 0 { took } else { mean - (mean >> WEIGHT) + (took >> WEIGHT) };
-        self.mean_ns.store(next, Ordering::Relaxed);
+        let typical = self.typical_ns();
+        let next = if took > typical { took.min(typical.saturating_mul(2)) } else { took.max(typical / 2) };
+        self.typical_ns.store(next, Ordering::Relaxed);
         result
+    }
+}
+
+impl Default for SlowReads {
+    fn default() -> Self {
+        Self { typical_ns: AtomicU64::new(UNKNOWN_NS), reads: AtomicU32::new(0), engine: OnceLock::new() }
     }
 }
 

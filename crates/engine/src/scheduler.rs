@@ -99,8 +99,10 @@ pub(crate) struct Scheduler {
     pub(crate) stats: Stats,
 }
 
-/// A transaction is large if it is at least one part in so many of what each worker is to do.
+/// A transaction is large if it is at least one part in so many of what each worker is to do,
 const LARGE_SHARE: u64 = 8;
+/// and at least so many times what a transaction is on average.
+const LARGE_MULTIPLE: u64 = 4;
 
 /// Incarnations of one transaction that are speculated on; further ones wait for the frontier.
 const MOST_INCARNATIONS: u32 = 8;
@@ -109,7 +111,10 @@ impl Scheduler {
     pub(crate) fn new(plan: Plan) -> Self {
         let total: u64 = plan.weights.iter().fold(0, |sum, (weight, _)| sum.saturating_add(*weight));
         let is_large = |(_, (weight, is_worthwhile)): &(u32, &(u64, bool))| {
-            *is_worthwhile && weight.saturating_mul(LARGE_SHARE * u64::from(plan.workers)) >= total
+            let share = weight.saturating_mul(LARGE_SHARE).saturating_mul(plan.workers.into());
+            *is_worthwhile
+                && share >= total
+                && weight.saturating_mul(plan.weights.len() as u64 / LARGE_MULTIPLE) >= total
         };
         let large = (0..).zip(&plan.weights).filter(is_large).map(|(index, _)| index).collect();
         let transaction = |((weight, is_worthwhile), after)| Transaction {

@@ -17,6 +17,7 @@
 //! | `lists` | records and access lists (EIP-7928): produced, followed, refused |
 //! | `frontier` | attempts that their turn overtakes |
 //! | `chain`, `ledger`, `pipeline` | blocks that follow each other, a store in memory, and both through a pipeline |
+//! | `latency` | states that are slow to answer |
 //! | `embedding` | precompiles, inspectors and cancellation |
 //! | `timelines` | who did what when, and where aborts and dependencies come from |
 //! | `random`, `programs` | random contracts in random blocks |
@@ -41,6 +42,7 @@ mod embedding;
 mod emptiness;
 mod failures;
 mod frontier;
+mod latency;
 mod lists;
 mod pipeline;
 mod positions;

@@ -415,3 +415,40 @@ proptest! {
         prop_assert_eq!(workers.scheduler.stats.committed as usize, workers.plan.weights.len());
     }
 }
+
+#[test]
+fn large_transaction_is_begun_before_it_is_all_that_is_left() {
+    let mut plan = plan(10, 2);
+    plan.weights[8].0 = 16;
+    let mut scheduler = Scheduler::new(plan);
+    assert_eq!(scheduler.next(), commit(0));
+    // 25 in all, which is not much more than it is itself.
+    assert_eq!(scheduler.next(), execute(8), "its time has come at once");
+    assert_eq!(scheduler.report(committed(0), &[]), None);
+    assert_eq!(scheduler.next(), commit(1), "the frontier comes before everything");
+    scheduler.assert_sound();
+}
+
+#[test]
+fn large_transaction_waits_while_there_is_much_before_it() {
+    let mut plan = plan(100, 2);
+    plan.weights[90].0 = 8;
+    let mut scheduler = Scheduler::new(plan);
+    assert_eq!(scheduler.next(), commit(0));
+    assert_eq!(scheduler.next(), execute(1), "32 of 107 are the last that it can be begun before");
+}
+
+#[test]
+fn executed_frontier_is_committed_by_whoever_executed_it() {
+    let mut scheduler = Scheduler::new(plan(3, 2));
+    assert_eq!(scheduler.next(), commit(0));
+    assert_eq!(scheduler.next(), execute(1));
+    assert_eq!(scheduler.commit_at_once(TxIndex(1)), None, "transaction 0 is being committed");
+    assert_eq!(scheduler.report(committed(0), &[]), None);
+    assert_eq!(scheduler.commit_at_once(TxIndex(1)), commit(1));
+    assert_eq!(scheduler.commit_at_once(TxIndex(1)), None, "there is one commit role");
+    scheduler.assert_sound();
+    assert_eq!(scheduler.report(committed(1), &[]), None);
+    scheduler.stop();
+    assert_eq!(scheduler.commit_at_once(TxIndex(2)), None, "the run is over");
+}

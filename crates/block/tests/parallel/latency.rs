@@ -1,0 +1,92 @@
+//! States that are slow to answer: the outcome is the same, and more workers wait for it.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use alloy_primitives::{Address, B256, Bytes, U256};
+use ropewalk_block::{ExecutorOptions, Frontier, Schedule, SlowReads};
+use ropewalk_state::{Account, StateError, StateReader};
+
+use crate::{
+    assembler::Code,
+    case::{Case, Way},
+    transaction::call,
+    world::*,
+};
+
+/// Takes its time for accounts and slots.
+struct Slow(Arc<dyn StateReader>);
+
+impl Slow {
+    fn wait() {
+        thread::sleep(Duration::from_micros(300));
+    }
+}
+
+impl StateReader for Slow {
+    fn account(&self, address: &Address) -> Result<Option<Account>, StateError> {
+        Self::wait();
+        self.0.account(address)
+    }
+
+    fn storage(&self, address: &Address, slot: &U256) -> Result<U256, StateError> {
+        Self::wait();
+        self.0.storage(address, slot)
+    }
+
+    fn storage_is_empty(&self, address: &Address) -> Result<bool, StateError> {
+        Self::wait();
+        self.0.storage_is_empty(address)
+    }
+
+    fn code(&self, hash: &B256) -> Result<Bytes, StateError> {
+        self.0.code(hash)
+    }
+
+    fn block_hash(&self, number: u64) -> Result<B256, StateError> {
+        self.0.block_hash(number)
+    }
+}
+
+/// Senders who count in slots, some of them in the same.
+fn counting() -> Case {
+    let world = World::new().contract(FIRST, &Code::new().increment(1)).contract(SECOND, &Code::new().increment(2));
+    let calls = [ALICE, BOB, CAROL, DAVE].map(|sender| call(sender, if sender == BOB { SECOND } else { FIRST }));
+    Case::new(Fork::Prague, &world, &calls)
+}
+
+fn way(threads: usize) -> Way {
+    Way { threads, frontier: Frontier::Eager, schedule: Schedule::Normal }
+}
+
+#[test]
+fn slow_state_gets_more_workers_and_the_outcome_is_the_same() {
+    let case = counting();
+    let (block, reader) = (case.block(), Arc::new(Slow(case.reader())));
+    let expected = case.oracle(&block, &*case.reader()).expect("a valid block");
+    // As many workers as there are transactions; one thread stays one.
+    for (threads, most) in [(1, 1), (2, 4)] {
+        let reads = Arc::new(SlowReads::default());
+        let mut workers = Vec::new();
+        for round in 0..12 {
+            let options = ExecutorOptions { reads: Arc::clone(&reads), ..case.options(way(threads)) };
+            let executor = case.executor_with(way(threads), options);
+            let execution = executor.execute(&block, Arc::clone(&reader) as Arc<dyn StateReader>);
+            let execution = execution.expect("a valid block");
+            assert_eq!(execution.outcome, expected, "{threads} threads, round {round}");
+            workers.push(execution.stats.workers);
+        }
+        assert_eq!((workers[0], workers[11]), (threads as u32, most), "{threads} threads: {workers:?}");
+        assert!(reads.typical_ns() >= 20_000, "{} ns", reads.typical_ns());
+    }
+}
+
+#[test]
+fn state_in_memory_is_not_slow() {
+    let case = counting();
+    let reads = Arc::new(SlowReads::default());
+    for _ in 0..12 {
+        let options = ExecutorOptions { reads: Arc::clone(&reads), ..case.options(way(2)) };
+        let execution = case.executor_with(way(2), options).execute(&case.block(), case.reader());
+        assert!(execution.expect("a valid block").stats.workers <= 2);
+    }
+}
