@@ -331,7 +331,7 @@ impl Scheduler {
         let index = *self.large.front()?;
         let weight = self.transaction(index).weight;
         // What is declared says little of what will be used, so it is begun in good time.
-        let room = weight.saturating_mul(2 * u64::from(self.workers));
+        let room = weight.saturating_mul(3 * u64::from(self.workers)) / 2;
         if self.remaining > room || index >= self.window_end() {
             return None;
         }

@@ -43,7 +43,7 @@ const FIRST_CHUNK: usize = 1 << 4;
 const CHUNKS: usize = 28;
 
 /// Cells that are worth another thread when they are freed.
-const LEAST_FREED: usize = 512;
+const LEAST_FREED: usize = 2048;
 
 /// Keys with one cell of type `C` each.
 pub(crate) struct Table<K, C> {

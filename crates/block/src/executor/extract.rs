@@ -16,7 +16,7 @@ use ropewalk_state::{Account, AccountChange, Changes, SlotChange};
 use crate::{BlockError, BrokenInvariant, Position};
 
 /// Cells that are worth another thread.
-const LEAST_CELLS: usize = 512;
+const LEAST_CELLS: usize = 1536;
 
 /// What a part of the cells says.
 #[derive(Default)]

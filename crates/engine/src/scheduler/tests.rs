@@ -435,7 +435,7 @@ fn large_transaction_waits_while_there_is_much_before_it() {
     plan.weights[90].0 = 8;
     let mut scheduler = Scheduler::new(plan);
     assert_eq!(scheduler.next(), commit(0));
-    assert_eq!(scheduler.next(), execute(1), "32 of 107 are the last that it can be begun before");
+    assert_eq!(scheduler.next(), execute(1), "24 of 107 are the last that it can be begun before");
 }
 
 #[test]
