@@ -15,6 +15,10 @@ use std::{collections::HashMap, fmt};
 
 use crate::{CellId, Delta, Effects, Fields, Memory, Observation, Program, TxIndex, Written};
 
+/// Versions of a key that are gone through. What has held for so many is taken to have held before, and what was made in
+/// so many steps to hang on these: otherwise a key that all transactions step would take time and room by their square.
+const LONGEST_LOOK: usize = 1024;
+
 /// For each transaction of a list, the lower ones that it depends on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dependencies {
@@ -190,8 +194,9 @@ impl<P: Program> DependencyRecorder<P> {
         let Some(History { first, versions }) = self.histories.get(&cell) else { return };
         let value_before = |at: usize| at.checked_sub(1).map_or(first.as_ref(), |before| Some(&versions[before].value));
         let fails_before = |at: &usize| value_before(*at).is_none_or(|value| !holds(value));
-        let Some(made) = (0..versions.len()).rev().find(fails_before) else { return };
-        for version in versions[..=made].iter().rev().filter(|version| version.fields & fields != 0) {
+        let recent = versions.len().saturating_sub(LONGEST_LOOK);
+        let Some(made) = (recent..versions.len()).rev().find(fails_before) else { return };
+        for version in versions[recent..=made].iter().rev().filter(|version| version.fields & fields != 0) {
             on.push((version.writer, cell, fields));
             if version.sets & fields == fields {
                 break;

@@ -85,6 +85,16 @@ fn credits_commute_and_who_needs_them_depends_on_them() {
 }
 
 #[test]
+fn key_that_everybody_steps_is_looked_through_so_far_and_no_further() {
+    let mut list = vec![Transaction::from([Op::Credit(A, 1)]); 3 * LONGEST_LOOK];
+    list.push(Transaction::from([Op::Read(A)]));
+    let last = TxIndex(list.len() as u32 - 1);
+    let (dependencies, _) = found(&Trial::new(list));
+    assert_eq!(dependencies.of(last).len(), LONGEST_LOOK);
+    assert_eq!(dependencies.of(last).last(), Some(&TxIndex(last.0 - 1)), "the latest are those that count");
+}
+
+#[test]
 fn bound_of_a_step_is_depended_upon() {
     let [_, spender] = dependencies([&[Op::Credit(A, 5)], &[Op::Spend(A, 4)]]);
     assert_eq!(spender, [0]);
