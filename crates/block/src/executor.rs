@@ -12,6 +12,7 @@
 
 mod committed;
 mod extract;
+mod footprint;
 mod hook;
 mod transcript;
 
@@ -26,6 +27,7 @@ use ropewalk_engine::{
 use ropewalk_evm::{CodeCache, EvmFactory, EvmKey, EvmProgram, EvmSettings, Transaction, TransactionInspector};
 use ropewalk_state::{StateError, StateReader};
 
+pub use self::footprint::{Footprint, Footprints};
 use self::{
     committed::Committed,
     extract::committed_changes,
@@ -51,6 +53,8 @@ pub struct ExecutorOptions {
     pub record: bool,
     /// Whether the execution comes with what each transaction truly depends on. Changes what is asked for.
     pub dependencies: bool,
+    /// Whether the execution comes with the [`Footprints`] of its transactions. Changes what is asked for.
+    pub footprints: bool,
     /// Whether the execution comes with the [`Locations`] that probes and dependencies name by number. Changes what is asked
     /// for.
     pub locations: bool,
@@ -82,6 +86,7 @@ impl Default for ExecutorOptions {
             request_contracts: RequestContracts::default(),
             record: false,
             dependencies: false,
+            footprints: false,
             locations: false,
             evm: EvmSettings::default(),
             codes: Arc::default(),
@@ -116,6 +121,8 @@ pub struct Execution {
     pub record: Option<Record>,
     /// What each transaction truly depends on, where that was asked for.
     pub dependencies: Option<Dependencies>,
+    /// What each transaction observed and wrote, where that was asked for.
+    pub footprints: Option<Footprints>,
     /// What the numbers of locations mean that a probe heard and that dependencies hold, where that was asked for.
     pub locations: Option<Locations>,
 }
@@ -278,7 +285,8 @@ impl BlockExecutor {
         }
         let verifier = list.map(|list| Verifier::new(list, block.transactions.len()));
         let mut transcript = (record || self.options.record || list.is_some()).then(|| Transcript::new(verifier));
-        let options = self.run_options(list.is_some(), transcript.is_some() || self.options.dependencies);
+        let records = transcript.is_some() || self.options.dependencies || self.options.footprints;
+        let options = self.run_options(list.is_some(), records);
         let invalid = if list.is_some() { InvalidTransactions::Reject } else { self.options.invalid };
         let gas = BlockGas::of(&env);
         let mut factory = EvmFactory::new(env, parent, Arc::clone(&self.options.codes), self.options.evm.clone());
@@ -299,9 +307,11 @@ impl BlockExecutor {
         let prepared =
             |transaction: &BlockTransaction| Transaction::new(Arc::clone(&transaction.env), spec).reading(read_ns);
         let transactions: Vec<_> = block.transactions.iter().map(prepared).collect();
+        hook.footprints = self.options.footprints.then(|| Footprints::of(&transactions));
         let ran = engine.run_probed(&memory, &transactions, &factory, &mut hook, &options, probe);
         let finished = ran.map_err(engine_error)?;
-        let Receipts { receipts, skipped, inspectors, gas, mut transcript, dependencies, .. } = hook.finish()?;
+        let Receipts { receipts, skipped, inspectors, gas, mut transcript, dependencies, footprints, .. } =
+            hook.finish()?;
 
         let last = EnginePosition(transactions.len() as u32 + 1);
         let recorder = transcript.as_mut().map(|transcript| &mut transcript.recorder);
@@ -324,6 +334,7 @@ impl BlockExecutor {
             inspectors,
             record,
             dependencies: dependencies.map(DependencyRecorder::finish),
+            footprints,
             locations,
         })
     }

@@ -67,7 +67,7 @@ pub use index::{Incarnation, Position, TxIndex};
 pub use memory::{Final, Memory, Written};
 pub use options::{CancelToken, Frontier, Inline, RunOptions, Schedule};
 pub use pool::Engine;
-pub use probe::{AbortCause, Event, NoProbe, Probe};
+pub use probe::{AbortCause, Event, NoProbe, Probe, Turns};
 pub use program::{Base, CommitHook, Decision, Delta, Fields, Observation, Program, Worker, WorkerFactory};
 pub use run::Finished;
 pub use stats::Stats;

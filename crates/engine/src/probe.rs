@@ -83,6 +83,29 @@ pub trait Probe: Sync {
     fn event(&self, worker: usize, event: Event) {
         let _ = (worker, event);
     }
+
+    /// The turns that workers take, where a simulation keeps time instead of the machine. `None` is the same for all calls.
+    fn turns(&self) -> Option<&dyn Turns> {
+        None
+    }
+}
+
+/// Workers that take turns instead of running at once: a simulation lets one go on at a time, in the order of its own clock.
+///
+/// A worker keeps its turn until it begins to wait: in [`begin`](Self::begin), in [`park`](Self::park), or in a call of
+/// [`Probe::event`] other than [`Event::Wait`] and [`Event::Wake`]. None of these is made with a lock of the engine held.
+pub trait Turns: Sync {
+    /// `worker` is about to begin, one of `workers`. Returns when its turn has come.
+    fn begin(&self, worker: usize, workers: usize);
+
+    /// `worker` has nothing to do. Returns when it has been woken and its turn has come.
+    fn park(&self, worker: usize);
+
+    /// Parked workers may find work: one of them, or all.
+    fn wake(&self, all: bool);
+
+    /// `worker` has ended, perhaps by a panic.
+    fn end(&self, worker: usize);
 }
 
 /// Hears nothing.

@@ -18,7 +18,7 @@ use crate::{
     RunOptions, Schedule, Stats, TxIndex, WorkerFactory,
     memory::{Read, Write},
     scheduler::{Plan, Scheduler, Task},
-    sync::{Arc, Condvar, Mutex, Padded, panicking},
+    sync::{Arc, Condvar, Guard, Mutex, Padded, panicking},
     view::ViewOptions,
 };
 
@@ -77,7 +77,7 @@ impl Engine {
     ) -> Result<Finished, RunError<P::Fault>> {
         let workers = self.workers_for::<P>(transactions, options);
         let run = Run::new(memory, transactions, factory, hook, options, probe, workers);
-        self.scatter(workers, |number| run.work(number));
+        self.scatter(workers, |number| run.work(number, workers));
         run.finish()
     }
 
@@ -178,9 +178,12 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
         }
     }
 
-    /// One worker's life, on its own thread.
-    pub(crate) fn work(&self, number: usize) {
-        let _guard = EndOnPanic(self);
+    /// One worker's life, on its own thread: one of so many.
+    pub(crate) fn work(&self, number: usize, workers: usize) {
+        let _guard = Life { run: self, number };
+        if let Some(turns) = self.probe.turns() {
+            turns.begin(number, workers);
+        }
         let mut runner = Runner::new(self, number);
         while runner.step() != Step::Finished {}
     }
@@ -203,7 +206,7 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
 
     /// The scheduler, for checks between steps.
     #[cfg(all(test, not(feature = "shuttle")))]
-    pub(crate) fn scheduler(&self) -> crate::sync::Guard<'_, Scheduler> {
+    pub(crate) fn scheduler(&self) -> Guard<'_, Scheduler> {
         self.scheduler.0.lock()
     }
 
@@ -227,7 +230,28 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
         self.memory.set_stopped(true);
         let mut scheduler = self.scheduler.0.lock();
         scheduler.stop();
-        self.work.notify_all();
+        self.wake(true);
+    }
+
+    /// Tells parked workers that there may be work, one of them or all. The scheduler's lock is held.
+    fn wake(&self, all: bool) {
+        match self.probe.turns() {
+            Some(turns) => turns.wake(all),
+            None if all => self.work.notify_all(),
+            None => self.work.notify_one(),
+        }
+    }
+
+    /// Parks a worker until it is woken.
+    fn park<'g>(&'g self, number: usize, scheduler: Guard<'g, Scheduler>) -> Guard<'g, Scheduler> {
+        match self.probe.turns() {
+            None => self.work.wait(scheduler),
+            Some(turns) => {
+                drop(scheduler);
+                turns.park(number);
+                self.scheduler.0.lock()
+            }
+        }
     }
 
     fn event(&self, worker: usize, event: Event) {
@@ -235,13 +259,19 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
     }
 }
 
-/// Lets the other workers go when one leaves by a panic.
-struct EndOnPanic<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe>(&'a Run<'r, P, F, H, R>);
+/// A worker's life. Lets the other workers go when one leaves by a panic.
+struct Life<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> {
+    run: &'a Run<'r, P, F, H, R>,
+    number: usize,
+}
 
-impl<P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Drop for EndOnPanic<'_, '_, P, F, H, R> {
+impl<P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Drop for Life<'_, '_, P, F, H, R> {
     fn drop(&mut self) {
         if panicking() {
-            self.0.stop();
+            self.run.stop();
+        }
+        if let Some(turns) = self.run.probe.turns() {
+            turns.end(self.number);
         }
     }
 }

@@ -20,10 +20,12 @@
 //! | `translate` | revm's journal to deltas: destruction, creation, emptiness |
 //! | [`EvmWorker`] | one EVM per thread, reused |
 //! | [`Accesses`] | what a transaction looked at, where that is asked for |
+//! | [`ArrivalTimes`] | when a transaction comes to what it looks at, where that is asked for |
 //! | [`CodeCache`] | analysed code by hash, shared by all workers and blocks |
 
 mod accesses;
 mod account;
+mod arrivals;
 mod base;
 mod code;
 mod handle;
@@ -39,6 +41,7 @@ mod worker;
 
 pub use accesses::{Accesses, AccountAccess};
 pub use account::{AccountDelta, AccountObservation, AccountValue, BalanceRange, BalanceStep, Existence};
+pub use arrivals::{ArrivalTimes, Arrivals};
 pub use base::ReaderBase;
 pub use code::CodeCache;
 pub use handle::{HandleError, StateHandle};

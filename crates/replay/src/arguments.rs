@@ -6,6 +6,7 @@ mod durability;
 mod fetch;
 mod import;
 mod report;
+mod simulate;
 
 use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr, thread};
 
@@ -19,6 +20,7 @@ pub(crate) use durability::DurabilityArgument;
 pub(crate) use fetch::FetchArguments;
 pub(crate) use import::{ImportArguments, Switch};
 pub(crate) use report::PageArguments;
+pub(crate) use simulate::SimulateArguments;
 
 /// Replays recorded Ethereum blocks on many threads and proves the outcome equal to running them in order.
 #[derive(Debug, Clone, PartialEq, Parser)]
@@ -43,6 +45,9 @@ pub(crate) enum Command {
     /// Measure recorded blocks: in order against each number of threads
     #[command(long_about = BENCH_ABOUT)]
     Bench(BenchArguments),
+    /// Foresee how recorded blocks would run on more workers than there are cores
+    #[command(long_about = simulate::ABOUT)]
+    Simulate(SimulateArguments),
     /// Show recorded blocks on a page: speed-up, timelines, hot locations, conflicts
     #[command(long_about = report::ABOUT)]
     Report(PageArguments),

@@ -7,6 +7,7 @@
 //! compare    what is the first difference?
 //! fetch      a node -> fixtures
 //! trace      what each worker did, for Perfetto
+//! simulate   the engine on more workers than there are cores
 //! page       what became of blocks, as one HTML file
 //! persist    verified blocks into RocksDB, and back
 //! conformance  the public suites
@@ -38,6 +39,7 @@ mod replay;
 mod report;
 mod run;
 mod session;
+mod simulate;
 mod status;
 mod trace;
 mod whole_file;
@@ -71,6 +73,7 @@ pub fn command_line() -> ExitCode {
     let done = match &arguments.command {
         Command::Replay(arguments) => replay::replay(arguments, interrupt),
         Command::Bench(arguments) => bench::bench(arguments, interrupt),
+        Command::Simulate(arguments) => simulate::simulate(arguments, interrupt),
         Command::Report(arguments) => page::report(arguments, interrupt),
         Command::Generate(arguments) => make::generate(arguments, &interrupt),
         Command::Conformance(arguments) => conformance::conformance(arguments, &interrupt),

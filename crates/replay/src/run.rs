@@ -3,15 +3,19 @@
 //! This is the one place that names the engine's executor.
 
 use std::{
+    any::Any,
+    collections::HashMap,
     num::NonZeroUsize,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use ropewalk_block::{
-    AccessList, BlockError, BlockExecutor, CancelToken, CodeCache, Dependencies, Engine, Execution, ExecutorOptions,
-    InvalidTransactions, Locations, Recorder, Schedule, SlowReads, Timeline, oracle::Oracle,
+    AccessList, BlockError, BlockExecutor, CancelToken, CodeCache, Dependencies, Engine, EvmKey, EvmSettings,
+    Execution, ExecutorOptions, Footprints, InvalidTransactions, Locations, Recorder, Schedule, SlowReads, Timeline,
+    oracle::Oracle,
 };
+use ropewalk_evm::{ArrivalTimes, Arrivals};
 use ropewalk_state::StateReader;
 
 use crate::{arguments::ScheduleArgument, fixture::Fixture, session::NoThreads};
@@ -124,6 +128,33 @@ impl Runner {
         let execution = executor.execute(&fixture.block, Arc::clone(reader))?;
         let found = execution.dependencies.zip(execution.locations);
         Ok(found.expect("an execution that was asked for dependencies and locations comes with them"))
+    }
+
+    /// What each transaction of a block observes and writes, and when it comes to what it looks at: by transaction the part of
+    /// its time that has passed.
+    ///
+    /// # Errors
+    /// As [`BlockExecutor::execute`].
+    pub(crate) fn footprints(
+        &self,
+        fixture: &Fixture,
+        reader: &Arc<dyn StateReader>,
+    ) -> Result<(Footprints, Vec<HashMap<EvmKey, f64>>), BlockError> {
+        let execute = |options| {
+            let executor = BlockExecutor::new(Arc::clone(&fixture.chain.spec), self.engine.clone(), options);
+            executor.execute(&fixture.block, Arc::clone(reader))
+        };
+        let options = ExecutorOptions { footprints: true, ..self.options(0) };
+        let footprints = execute(options)?.footprints.expect("an execution that was asked for footprints has them");
+        // Apart from them: an inspected transaction observes more.
+        let evm = EvmSettings { inspectors: Some(ArrivalTimes::shared()), ..EvmSettings::default() };
+        let mut arrivals = vec![HashMap::new(); footprints.transactions.len()];
+        for inspector in execute(ExecutorOptions { evm, ..self.options(0) })?.inspectors {
+            if let Some(seen) = (inspector as Box<dyn Any>).downcast_ref::<Arrivals>() {
+                arrivals[seen.index.at()] = seen.by_time().collect();
+            }
+        }
+        Ok((footprints, arrivals))
     }
 
     fn options(&self, repetition: u64) -> ExecutorOptions {

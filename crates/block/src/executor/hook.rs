@@ -17,7 +17,7 @@ use revm::{
 use ropewalk_engine::{CommitHook, Decision, DependencyRecorder, Effects, TxIndex};
 use ropewalk_evm::{Accesses, EvmProgram, ExecutionFailure, Transaction, TransactionInspector, TxOutput};
 
-use super::transcript::Transcript;
+use super::{footprint::Footprints, transcript::Transcript};
 use crate::{
     BlockError, BrokenInvariant, ChainSpec, InvalidBlock, InvalidTransactions, Position, RecoveredBlock,
     SkippedTransaction, TransactionFault, eip4844,
@@ -92,6 +92,8 @@ pub(super) struct Receipts<'a> {
     pub(super) transcript: Option<Transcript<'a>>,
     /// Finds out what each kept transaction depends on, where that is asked for.
     pub(super) dependencies: Option<DependencyRecorder<EvmProgram>>,
+    /// Takes down what each kept transaction observes and writes, where that is asked for.
+    pub(super) footprints: Option<Footprints>,
     /// Why the run was stopped.
     failure: Option<BlockError>,
 }
@@ -114,6 +116,7 @@ impl<'a> Receipts<'a> {
             inspectors: Vec::new(),
             transcript,
             dependencies: None,
+            footprints: None,
             failure: None,
         }
     }
@@ -150,12 +153,17 @@ impl<'a> Receipts<'a> {
     fn take_down(
         &mut self,
         index: TxIndex,
+        gas_used: u64,
         effects: &Effects<'_, EvmProgram>,
         accesses: Option<Box<Accesses>>,
     ) -> Result<(), BlockError> {
         let position = Position::Transaction(index.at());
         if let Some(dependencies) = &mut self.dependencies {
             dependencies.add(index, effects).map_err(|source| BlockError::State { position, source })?;
+        }
+        if let Some(footprints) = &mut self.footprints {
+            let added = footprints.add(index, gas_used, effects);
+            added.map_err(|source| BlockError::State { position, source })?;
         }
         let Some(transcript) = &mut self.transcript else { return Ok(()) };
         let added = transcript.recorder.add(effects, accesses.map(|accesses| *accesses));
@@ -189,7 +197,7 @@ impl CommitHook<EvmProgram> for Receipts<'_> {
         let TxOutput { result, bloom, inspector, accesses } = output;
         match result {
             Ok(result) => {
-                if let Err(failure) = self.take_down(index, &effects, accesses) {
+                if let Err(failure) = self.take_down(index, result.gas().tx_gas_used(), &effects, accesses) {
                     return self.stop(failure);
                 }
                 self.keep(index, result, bloom);

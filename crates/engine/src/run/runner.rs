@@ -109,15 +109,15 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             scheduler.parked += 1;
             scheduler.stats.waits += 1;
             run.event(self.number, Event::Wait);
-            scheduler = run.work.wait(scheduler);
+            scheduler = run.park(self.number, scheduler);
             run.event(self.number, Event::Wake);
             scheduler.parked -= 1;
             task = scheduler.next();
         }
         if scheduler.is_over() {
-            run.work.notify_all();
+            run.wake(true);
         } else if scheduler.parked > 0 && scheduler.has_work() {
-            run.work.notify_one();
+            run.wake(false);
         }
         task
     }

@@ -8,6 +8,7 @@ pub(crate) mod chain;
 mod figure;
 mod progress;
 pub(crate) mod replay;
+pub(crate) mod simulate;
 mod table;
 
 use std::io::{self, Write};

@@ -1,0 +1,244 @@
+//! `ropewalk simulate`: the engine with more workers than there are cores, by a virtual clock.
+//!
+//! ```text
+//! costs      recorded runs -> what each transaction and each step takes
+//! script     a recorded block -> transactions that read and write the same, without an EVM
+//! clock      workers take turns, in the order of virtual time
+//! textbook   Block-STM as the paper has it, on the same scripts
+//! plot       speed-up by number of workers
+//! ```
+//!
+//! What runs by the clock is the production engine: `Engine::run_probed`, whose probe hands out the turns. Only the EVM is
+//! replaced by a script of its reads and writes.
+
+mod clock;
+mod costs;
+mod measure;
+mod plot;
+mod script;
+mod textbook;
+
+use std::{io, num::NonZeroUsize, path::Path, sync::Arc};
+
+use ropewalk_block::{BlockError, BlockOutcome, CancelToken};
+use ropewalk_engine::{Engine, Memory, RunError, RunOptions};
+use ropewalk_state::StateReader;
+
+use self::{
+    clock::VirtualClock,
+    measure::{Measured, measure},
+    script::{Actors, Before, KeepAll, Scripted},
+    textbook::textbook,
+};
+use crate::{
+    arguments::{ScheduleArgument, SimulateArguments},
+    compare::{self, chain_of},
+    fixture::Fixture,
+    report::{
+        Progress, print, print_json,
+        simulate::{Forecast, SimulateReport, SimulateReports},
+    },
+    run::Runner,
+    session::{NoThreads, Opened, Session, refuse},
+    status::Status,
+    whole_file::write_whole,
+};
+
+/// Threads whose run is measured beside what is foreseen of as many workers.
+pub(crate) const MEASURED_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+
+/// One run of `ropewalk simulate`.
+#[derive(Debug)]
+struct Simulation<'a> {
+    arguments: &'a SimulateArguments,
+    session: Session,
+    alone: Runner,
+    together: Runner,
+    /// For each number of workers, ascending.
+    engines: Vec<Engine>,
+    progress: Progress,
+    reports: SimulateReports,
+    status: Status,
+}
+
+/// Simulates what the arguments say.
+///
+/// # Errors
+/// When standard output is closed or full.
+pub(crate) fn simulate(arguments: &SimulateArguments, interrupt: CancelToken) -> io::Result<Status> {
+    let (session, alone, together, engines) = match prepare(arguments, interrupt) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            Progress::new(0).say(&format!("error: {}", chain_of(&error)));
+            return Ok(Status::Input);
+        }
+    };
+    let mut status = Status::default();
+    let mut refused = Vec::new();
+    let fixtures = session.discover(&arguments.paths, &mut status, |error| refused.push(chain_of(error)));
+    let progress = Progress::new(fixtures.len() as u64);
+    refused.iter().for_each(|error| progress.say(&format!("error: {error}")));
+    let mut reports = SimulateReports::new(engines.iter().map(Engine::threads).collect());
+    reports.unusable = refused.len() as u64;
+    let mut simulation = Simulation { arguments, session, alone, together, engines, progress, reports, status };
+    for directory in &fixtures {
+        if simulation.session.is_interrupted() {
+            break;
+        }
+        simulation.block(directory)?;
+    }
+    simulation.finish()
+}
+
+fn prepare(
+    arguments: &SimulateArguments,
+    interrupt: CancelToken,
+) -> Result<(Session, Runner, Runner, Vec<Engine>), NoThreads> {
+    let session = Session::new(interrupt)?;
+    let runner = |threads| Runner::new(threads, ScheduleArgument::Normal, None, session.interrupt());
+    let (alone, together) = (runner(NonZeroUsize::MIN)?, runner(MEASURED_THREADS)?);
+    let mut workers: Vec<NonZeroUsize> = arguments.workers.iter().map(|workers| workers.0).collect();
+    workers.sort_unstable();
+    workers.dedup();
+    let engine =
+        |threads: NonZeroUsize| Engine::new(threads).map_err(|source| NoThreads { threads: threads.get(), source });
+    let engines = workers.into_iter().map(engine).collect::<Result<_, _>>()?;
+    Ok((session, alone, together, engines))
+}
+
+impl Simulation<'_> {
+    fn block(&mut self, directory: &Path) -> io::Result<()> {
+        let opened = match self.session.open(directory) {
+            Ok(opened) => opened,
+            Err(error) => {
+                let status = refuse(&self.progress, &error);
+                self.leave_out(status);
+                return Ok(());
+            }
+        };
+        let Opened { fixture, ground, truth } = &opened;
+        self.progress.begin(fixture.label());
+        let truth = match truth {
+            Ok(truth) => truth,
+            Err(error) => {
+                self.progress.say(&format!("invalid: {}: {}", fixture.place(), chain_of(error)));
+                self.leave_out(Status::Mismatch);
+                return Ok(());
+            }
+        };
+        match self.forecast(fixture, &ground.reader(), truth) {
+            Ok(report) => {
+                if self.arguments.json {
+                    self.progress.aside(|| print_json(&report))?;
+                }
+                self.reports.add(report, fixture.label());
+                self.progress.advance(truth.gas_used, 1);
+            }
+            Err(Failure::Run(BlockError::Cancelled { .. })) => {}
+            Err(failure) => {
+                self.progress.say(&format!("mismatch: {}: {failure}", fixture.place()));
+                self.leave_out(Status::Mismatch);
+            }
+        }
+        Ok(())
+    }
+
+    fn leave_out(&mut self, status: Status) {
+        self.status.add(status);
+        self.reports.unusable += 1;
+        self.progress.advance(0, 1);
+    }
+
+    /// Measures a block and foresees its run on each number of workers.
+    fn forecast(
+        &self,
+        fixture: &Fixture,
+        reader: &Arc<dyn StateReader>,
+        truth: &BlockOutcome,
+    ) -> Result<SimulateReport, Failure> {
+        for runner in [&self.alone, &self.together] {
+            let run = runner.execute(fixture, reader, 0).value;
+            if let Some(difference) = compare::results(run.as_ref().map(|execution| &execution.outcome), Ok(truth)) {
+                return Err(Failure::Different { threads: runner.threads(), difference: difference.to_string() });
+            }
+        }
+        let measured = measure(fixture, reader, &self.alone, &self.together, self.arguments.runs.get())?;
+        let beneficiary = fixture.block.header.beneficiary;
+        let forecasts = self.engines.iter().map(|engine| {
+            let workers = engine.threads();
+            let outside = measured.outside_ns(workers);
+            let ours = run_by_clock(engine, &measured) + outside;
+            let theirs = textbook(&measured.scripts, beneficiary, &measured.costs, workers) + outside;
+            let speedup = |ns: f64| measured.seq_ms * 1e6 / ns;
+            Forecast { workers, speedup: speedup(ours), limit: measured.limit.at(workers), textbook: speedup(theirs) }
+        });
+        let foreseen = match self.engines.iter().find(|engine| engine.threads() == MEASURED_THREADS.get()) {
+            Some(engine) => run_by_clock(engine, &measured),
+            None => run_by_clock(&Engine::new(MEASURED_THREADS).map_err(Failure::Threads)?, &measured),
+        } + measured.outside_ns(MEASURED_THREADS.get());
+        Ok(SimulateReport {
+            number: fixture.number(),
+            chain: fixture.chain.name.clone(),
+            path: fixture.directory.clone(),
+            txs: fixture.block.transactions.len(),
+            gas_used: truth.gas_used,
+            seq_ms: measured.seq_ms,
+            measured_ms: measured.together_ms,
+            foreseen_ms: foreseen / 1e6,
+            forecasts: forecasts.collect(),
+        })
+    }
+
+    fn finish(mut self) -> io::Result<Status> {
+        self.progress.finish();
+        let plot = self.arguments.plot.as_ref();
+        if let Some(Err(error)) = plot.map(|path| write_whole(path, &plot::svg(&self.reports))) {
+            self.progress.say(&format!("error: {}", chain_of(&error)));
+            self.status.add(Status::Input);
+        }
+        if self.arguments.json {
+            print_json(&self.reports.summary_line())?;
+        } else {
+            print(&self.reports.text())?;
+        }
+        if self.session.is_interrupted() {
+            self.status.add(Status::Interrupted);
+        }
+        Ok(self.status)
+    }
+}
+
+/// Why a block could not be simulated.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// An execution failed that had succeeded before.
+    #[error(transparent)]
+    Run(#[from] BlockError),
+    /// The engine's outcome is not the oracle's.
+    #[error("{threads} threads and the oracle: {difference}")]
+    Different { threads: usize, difference: String },
+    /// Threads could not be started.
+    #[error("cannot start threads")]
+    Threads(#[source] rayon::ThreadPoolBuildError),
+}
+
+/// Nanoseconds of virtual time that the engine takes for a block's scripts.
+fn run_by_clock(engine: &Engine, measured: &Measured) -> f64 {
+    if measured.scripts.is_empty() {
+        return 0.0;
+    }
+    let clock = VirtualClock::new(engine.threads(), &measured.costs);
+    let before = Before(Arc::clone(&measured.before));
+    let memory = Arc::new(Memory::<Scripted>::new(before, measured.before.len()));
+    let options = RunOptions::default();
+    let ran = engine.run_probed(&memory, &measured.scripts, &Actors(&clock), &mut KeepAll, &options, &clock);
+    match ran {
+        Ok(_) => clock.end_of_all(),
+        Err(RunError::Panicked { index, message }) => unreachable!("script {index} panicked: {message}"),
+        Err(RunError::Fault { source, .. }) => match source {},
+        Err(RunError::Cancelled { .. }) => unreachable!("nobody can cancel a simulated run"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

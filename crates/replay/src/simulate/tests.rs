@@ -1,0 +1,119 @@
+//! Transactions whose times are known: what the clock must come to.
+
+use std::collections::HashMap;
+
+use alloy_primitives::{Address, U256};
+use ropewalk_block::{EvmKey, Footprint, Footprints};
+use ropewalk_engine::Engine;
+use ropewalk_evm::{EvmDelta, EvmObservation, EvmValue};
+
+use super::{
+    Before, KeepAll, Scripted,
+    clock::VirtualClock,
+    costs::Costs,
+    script::{Actors, scripts},
+    textbook::textbook,
+};
+use std::{num::NonZeroUsize, sync::Arc};
+
+use ropewalk_engine::{Inline, Memory, RunOptions};
+
+/// Nanoseconds of every transaction.
+const EACH: f64 = 1_000_000.0;
+
+fn slot(number: u64) -> EvmKey {
+    EvmKey::Slot(Address::repeat_byte(1), U256::from(number))
+}
+
+/// Transactions that count up the slots of a list, each its own.
+fn counters(slots: &[u64]) -> Footprints {
+    let mut counts: HashMap<u64, u64> = HashMap::new();
+    let mut footprints = Footprints::default();
+    for number in slots {
+        let count = counts.entry(*number).or_default();
+        let before = U256::from(*count);
+        footprints.before.entry(slot(*number)).or_insert(EvmValue::Slot(before));
+        *count += 1;
+        footprints.transactions.push(Footprint {
+            observations: vec![(slot(*number), EvmObservation::Slot(before))],
+            writes: vec![(slot(*number), EvmDelta::Slot(before + U256::from(1)))],
+            gas_used: 50_000,
+            weight: 50_000,
+            effort: EACH as u64,
+            lane: None,
+        });
+    }
+    footprints
+}
+
+/// Virtual time of the engine, over that of one transaction; the slots are read after `read_at` of it.
+fn engine_time(slots: &[u64], read_at: f64, workers: usize, costs: &Costs) -> f64 {
+    let footprints = counters(slots);
+    let arrivals: Vec<_> = slots.iter().map(|number| HashMap::from([(slot(*number), read_at)])).collect();
+    let scripts = scripts(&footprints, &arrivals);
+    let clock = VirtualClock::new(workers, costs);
+    let memory = Arc::new(Memory::<Scripted>::new(Before(Arc::new(footprints.before)), 16));
+    let engine = Engine::new(NonZeroUsize::new(workers).expect("there are workers")).expect("threads start");
+    let options = RunOptions { inline: Inline::Below(0), ..RunOptions::default() };
+    let ran = engine.run_probed(&memory, &scripts, &Actors(&clock), &mut KeepAll, &options, &clock);
+    ran.expect("nothing can fail");
+    clock.end_of_all() / EACH
+}
+
+fn free(count: usize) -> Costs {
+    Costs { executions: vec![(EACH, EACH); count], ..Costs::default() }
+}
+
+#[test]
+fn independent_transactions_take_their_share_of_a_worker() {
+    let slots: Vec<u64> = (0..48).collect();
+    for workers in [1, 2, 3, 8, 16] {
+        let time = engine_time(&slots, 0.5, workers, &free(48));
+        let least = (48.0 / workers as f64).ceil();
+        assert!((least..least + 0.001).contains(&time), "{workers} workers took {time} of {least}");
+    }
+}
+
+#[test]
+fn a_chain_takes_as_long_as_in_order() {
+    for workers in [1, 2, 8] {
+        let time = engine_time(&[7; 20], 0.0, workers, &free(20));
+        assert!((19.999..20.001).contains(&time), "{workers} workers took {time}");
+    }
+}
+
+#[test]
+fn what_is_read_late_overlaps_with_what_is_written_before() {
+    let time = engine_time(&[7, 7], 0.9, 2, &free(2));
+    let overlapping = 1.1;
+    assert!((1.0..=2.0).contains(&time), "took {time}, at best {overlapping}");
+}
+
+#[test]
+fn the_same_simulation_comes_to_the_same_time() {
+    let slots: Vec<u64> = (0..60).map(|number| number * number % 13).collect();
+    let costs = Costs { claim: 100.0, publish: 300.0, commit: 500.0, wake: 5_000.0, ..free(60) };
+    let times: Vec<f64> = (0..5).map(|_| engine_time(&slots, 0.3, 7, &costs)).collect();
+    assert!(times.windows(2).all(|pair| pair[0] == pair[1]), "{times:?}");
+}
+
+#[test]
+fn steps_cost_what_they_are_said_to() {
+    let costs = Costs { claim: 0.01 * EACH, commit: 0.1 * EACH, ..free(10) };
+    let time = engine_time(&(0..10).collect::<Vec<_>>(), 0.0, 1, &costs);
+    assert!((11.09..11.13).contains(&time), "ten transactions, commits and claims took {time}");
+}
+
+#[test]
+fn textbook_takes_its_share_of_independent_work_and_runs_dependent_work_again() {
+    let time = |slots: &[u64], workers| {
+        let footprints = counters(slots);
+        let arrivals: Vec<_> = slots.iter().map(|number| HashMap::from([(slot(*number), 0.5)])).collect();
+        let scripts = scripts(&footprints, &arrivals);
+        textbook(&scripts, Address::ZERO, &free(slots.len()), workers) / EACH
+    };
+    let independent: Vec<u64> = (0..48).collect();
+    assert_eq!([1, 2, 16].map(|workers| time(&independent, workers)), [48.0, 24.0, 3.0]);
+    assert_eq!(time(&[7; 6], 1), 6.0, "alone nothing is run twice");
+    assert!(time(&[7; 6], 4) >= 4.0, "a chain cannot be broken: {}", time(&[7; 6], 4));
+}
