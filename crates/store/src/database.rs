@@ -20,12 +20,16 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use alloy_primitives::Bytes;
 use rocksdb::{
     ColumnFamily, DBPinnableSlice, DBRawIteratorWithThreadMode, DBWithThreadMode, Options, ReadOptions, SingleThreaded,
-    WriteBatch, WriteOptions, checkpoint::Checkpoint,
+    WriteBatch,
+    checkpoint::Checkpoint,
+    properties::{BACKGROUND_ERRORS, IS_WRITE_STOPPED, NUM_RUNNING_COMPACTIONS, NUM_RUNNING_FLUSHES, PropName},
 };
 
 use crate::{
@@ -45,6 +49,12 @@ const CURRENT_FILE: &str = "CURRENT";
 
 /// The family that RocksDB creates in each database; empty here.
 const DEFAULT_FAMILY: &str = "default";
+
+/// How often a writer that RocksDB has stopped looks whether it may go on.
+const CATCHING_UP: Duration = Duration::from_millis(5);
+/// How long nobody need be at work on what a writer waits for before it is given up. RocksDB starts such work within
+/// milliseconds, and tries again every five seconds after it has failed for lack of space.
+const MOST_PATIENCE: Duration = Duration::from_millis(500);
 
 /// An open database.
 pub(crate) struct Database {
@@ -126,9 +136,44 @@ impl Database {
         self.rocksdb.raw_iterator_cf_opt(self.family(column), read)
     }
 
-    /// Writes a batch, whole or not at all.
-    pub(crate) fn write(&self, batch: WriteBatch, write: &WriteOptions) -> Result<(), StoreError> {
-        self.rocksdb.write_opt(batch, write).map_err(|error| self.failed(error))
+    /// Writes a batch, whole or not at all; with `sync`, onto the disk.
+    ///
+    /// RocksDB makes a writer wait while it catches up with sorting what was written before. Where it cannot, for lack of
+    /// space, it would have the writer wait until there is some; here that is an error.
+    pub(crate) fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), StoreError> {
+        // RocksDB takes the batch, whatever it does with it.
+        let bytes = batch.data().to_vec();
+        let (mut batch, mut waits, mut stuck_for) = (batch, false, Duration::ZERO);
+        loop {
+            let error = match self.rocksdb.write_opt(batch, &tuning::write_options(sync, waits)) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            if error.kind() != rocksdb::ErrorKind::Incomplete {
+                return Err(self.failed(error));
+            }
+            let [is_stopped, errors, at_work] = self.catching_up()?;
+            // While nothing has ever failed, being slowed down ends by itself.
+            waits = is_stopped == 0 && errors == 0;
+            stuck_for = if errors == 0 || at_work > 0 { Duration::ZERO } else { stuck_for + CATCHING_UP };
+            if stuck_for > MOST_PATIENCE {
+                return Err(StoreError::from_io(&self.path, io::Error::new(io::ErrorKind::StorageFull, error)));
+            }
+            if !waits {
+                thread::sleep(CATCHING_UP);
+            }
+            batch = WriteBatch::from_data(&bytes);
+        }
+    }
+
+    /// Whether RocksDB has stopped writes, how often work of its own has failed, and how many such works are under way.
+    fn catching_up(&self) -> Result<[u64; 3], StoreError> {
+        let says = |name: &PropName| {
+            let value = self.rocksdb.property_int_value(name).map_err(|error| self.failed(error))?;
+            Ok(value.unwrap_or_default())
+        };
+        let at_work = says(NUM_RUNNING_FLUSHES)? + says(NUM_RUNNING_COMPACTIONS)?;
+        Ok([says(IS_WRITE_STOPPED)?, says(BACKGROUND_ERRORS)?, at_work])
     }
 
     /// Waits until everything written is on the disk.
@@ -166,7 +211,7 @@ impl Database {
         }
         let mut batch = WriteBatch::default();
         batch.put_cf(self.family(Column::Head), LAYOUT_KEY, LAYOUT_VERSION.to_be_bytes());
-        self.write(batch, &tuning::mark_write())
+        self.write(batch, true)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     probe::Told,
     prune::History,
     reader::View,
-    tuning, unwind,
+    unwind,
     verify::verify,
 };
 
@@ -143,7 +143,7 @@ impl Store {
         let prepared = commit::prepare(&self.database, parent, &self.history, block, &self.nodes, &self.told)?;
         self.told.reached(Step::BatchReady);
         let sync = self.durability.syncs_after(self.unsynced);
-        if let Err(error) = self.database.write(prepared.batch, &tuning::block_write(sync)) {
+        if let Err(error) = self.database.write(prepared.batch, sync) {
             self.nodes.clear();
             return Err(error);
         }
@@ -182,7 +182,7 @@ impl Store {
         while head.number > number {
             let (batch, parent) = unwind::prepare(&self.database, &head)?;
             self.told.reached(Step::UnwindBatchReady);
-            self.database.write(batch, &tuning::block_write(parent.number == number))?;
+            self.database.write(batch, parent.number == number)?;
             self.told.reached(Step::UnwindBatchWritten);
             self.history = self.history.without(head.number);
             self.head = Some(parent);

@@ -184,17 +184,11 @@ fn column_options(column: Column, cache: &Cache) -> Options {
     family
 }
 
-/// How a block is written: waiting for the disk or not.
-pub(crate) fn block_write(sync: bool) -> WriteOptions {
+/// How a batch is written: synced or not, and whether it waits where RocksDB has to catch up.
+pub(crate) fn write_options(sync: bool, waits: bool) -> WriteOptions {
     let mut write = WriteOptions::default();
     write.set_sync(sync);
-    write
-}
-
-/// How a mark is written that must be on the disk before what it guards.
-pub(crate) fn mark_write() -> WriteOptions {
-    let mut write = WriteOptions::default();
-    write.set_sync(true);
+    write.set_no_slowdown(!waits);
     write
 }
 

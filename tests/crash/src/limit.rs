@@ -163,8 +163,8 @@ impl<'a> Trial<'a> {
         let action = self.judge.chain().actions[self.done];
         self.count(error, &format!("action {}, {action:?}", self.done))?;
         self.look(&mut work, action)?;
-        if random.random() {
-            // As it is, it refuses once more, or does what it can do after all.
+        // As it is, it refuses again, however often it is asked, or does what it can do after all.
+        for _ in 0..random.random_range(0..4) {
             match work.act() {
                 Ok(_) => {
                     self.done = work.done();

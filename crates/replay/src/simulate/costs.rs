@@ -9,7 +9,10 @@
 //! is taken, without the highest twentieth: a thread that lost its core for a while says nothing about the step. What the
 //! recorder itself takes is taken off.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use ropewalk_block::{Event, Probe, Recorder, Span, Step, Timeline, TxIndex};
 
@@ -39,6 +42,16 @@ impl Costs {
     pub(super) fn execution(&self, index: TxIndex, speculative: bool) -> f64 {
         let (speculation, frontier) = self.executions[index.at()];
         if speculative { speculation } else { frontier }
+    }
+}
+
+impl fmt::Display for Costs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { claim, publish, hand_over, commit, validate, start, wake, executions } = self;
+        let (speculative, frontier) = executions.iter().fold((0.0, 0.0), |sum, each| (sum.0 + each.0, sum.1 + each.1));
+        write!(f, "claim {claim:.0}, publish {publish:.0}, hand over {hand_over:.0}, commit {commit:.0}, ")?;
+        write!(f, "validate {validate:.0}, start {start:.0}, wake {wake:.0}, ")?;
+        write!(f, "all transactions {speculative:.0} speculative, {frontier:.0} at the frontier")
     }
 }
 
@@ -76,7 +89,10 @@ impl Samples {
     /// Takes in a run that took `total` all in all.
     pub(super) fn add(&mut self, timeline: &Timeline, total: Duration, event_cost: f64) {
         let begin = |spans: &Vec<Span>| spans.first().map(|span| span.begin);
-        let Some(first) = timeline.workers.iter().filter_map(begin).min() else { return };
+        let Some(first) = timeline.workers.iter().filter_map(begin).min() else {
+            // A block without transactions.
+            return self.outside.push(nanoseconds(total));
+        };
         let last = timeline.spans().map(|span| span.end).max().unwrap_or(first);
         self.outside.push(nanoseconds(total.saturating_sub(last - first)));
         if let [mine, other] = &timeline.workers[..]

@@ -39,7 +39,7 @@ pub(super) struct Measured {
     /// What each key held before the first transaction.
     pub(super) before: Arc<HashMap<EvmKey, EvmValue>>,
     /// Nanoseconds before the first step and after the last: on one thread, and on two.
-    outside: (f64, f64),
+    pub(super) outside: (f64, f64),
 }
 
 impl Measured {

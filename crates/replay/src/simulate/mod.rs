@@ -164,6 +164,7 @@ impl Simulation<'_> {
         }
         let measured = measure(fixture, reader, &self.alone, &self.together, self.arguments.runs.get())?;
         let beneficiary = fixture.block.header.beneficiary;
+        tracing::debug!(block = fixture.label(), costs_ns = %measured.costs, outside_ns = ?measured.outside, "measured");
         let forecasts = self.engines.iter().map(|engine| {
             let workers = engine.threads();
             let outside = measured.outside_ns(workers);

@@ -30,7 +30,6 @@ use crate::{
         StorageIncarnation, account_key, block_key, slot_key, storage_prefix,
     },
     probe::{Step, Told},
-    tuning,
 };
 
 /// One piece of a base state. The order of entries does not matter, except that of two that say different things of the
@@ -96,7 +95,7 @@ where
     let marks = database.family(Column::Head);
     let mut batch = WriteBatch::default();
     batch.put_cf(marks, LOADING_KEY, base.encode());
-    database.write(batch, &tuning::mark_write())?;
+    database.write(batch, true)?;
     runs::begin(database)?;
     told.reached(Step::LoadMarked);
 
@@ -113,7 +112,7 @@ where
     let meta = BlockMeta { hash: base.hash, parent_hash: None, state_root: base.state_root };
     put_head(database, base, &meta, &mut batch);
     batch.delete_cf(marks, LOADING_KEY);
-    Ok(database.write(batch, &tuning::mark_write())?)
+    Ok(database.write(batch, true)?)
 }
 
 /// The entries of a load on their way into the database.
@@ -205,6 +204,6 @@ pub(crate) fn clear(database: &Database) -> Result<(), StoreError> {
     let marks = database.family(Column::Head);
     batch.delete_cf(marks, HEAD_KEY);
     batch.delete_cf(marks, LOADING_KEY);
-    database.write(batch, &tuning::mark_write())?;
+    database.write(batch, true)?;
     runs::end(database)
 }

@@ -57,7 +57,7 @@ pub(crate) fn rebuild(database: &Database, head: &Head, told: &Told) -> Result<(
     let (from, to) = (&[0; 0][..], &[0xff; LONGEST_KEY + 1][..]);
     let mut batch = WriteBatch::default();
     batch.delete_range_cf(database.family(Column::AccountNodes), from, to);
-    database.write(batch, &tuning::mark_write())?;
+    database.write(batch, true)?;
     remove_storage_nodes(database)?;
     build(database, number, expected, told)?;
     told.reached(Step::TriesBuilt);
@@ -78,11 +78,11 @@ fn remove_storage_nodes(database: &Database) -> Result<(), StoreError> {
             batch.delete_range_cf(database.family(Column::StorageNodes), &prefix[..], &end[..]);
         }
         if batch.size_in_bytes() > BATCH_BYTES {
-            database.write(std::mem::take(&mut batch), &tuning::block_write(false))?;
+            database.write(std::mem::take(&mut batch), false)?;
         }
         rows.skip_to(&end);
     }
-    database.write(batch, &tuning::block_write(false))
+    database.write(batch, false)
 }
 
 struct NodeRuns<'a> {

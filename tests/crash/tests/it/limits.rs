@@ -9,7 +9,9 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
-    sync::Arc,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
 };
 
 use ropewalk_crash_tests::{
@@ -41,10 +43,26 @@ fn in_namespace(script: &str, directory: &Path, arguments: &[&str]) -> Option<Co
     NAMESPACES.iter().find(works).map(|flags| unshare(flags, script))
 }
 
+/// Longest that a child is waited for: a store that waits for what never comes is a failure too.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// Runs the child to its end, which must be a good one, and returns what it said.
 fn run(mut command: Command) -> String {
-    let output = command.stdin(Stdio::null()).output().expect("the command starts");
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.expect("the command starts");
+    let (id, (ended, end)) = (child.id(), mpsc::channel());
+    let waiter = thread::spawn(move || {
+        let output = child.wait_with_output().expect("the child can be waited for");
+        let _ = ended.send(());
+        output
+    });
+    let came_back = end.recv_timeout(PATIENCE).is_ok();
+    if !came_back {
+        let _ = Command::new("kill").args(["-9", &id.to_string()]).status();
+    }
+    let output = waiter.join().expect("waiting does not panic");
     let problem = String::from_utf8_lossy(&output.stderr);
+    assert!(came_back, "the child did not come back within {PATIENCE:?}: {problem}");
     assert!(output.status.success(), "{:?}: {problem}", output.status);
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
