@@ -39,7 +39,7 @@ use crate::{
     InvalidTransactions, Position, Record, RecoveredBlock, RequestContracts,
     access_list::{self, Verifier},
     positions,
-    slow_reads::{SlowReads, TimedBase, prefetch},
+    slow_reads::{SlowReads, TimedBase, fetch_parties, prefetch},
 };
 
 /// What an executor is asked for, and how it goes about it.
@@ -127,9 +127,9 @@ pub struct Execution {
     pub locations: Option<Locations>,
 }
 
-/// What the numbers of an execution's locations stand for. Keeps the execution's multi-version memory.
+/// What the numbers of an execution's locations stand for.
 #[derive(Debug, Clone)]
-pub struct Locations(Arc<Memory<EvmProgram>>);
+pub struct Locations(Vec<EvmKey>);
 
 impl Locations {
     /// The account or the slot that a number stands for.
@@ -137,7 +137,7 @@ impl Locations {
     /// # Panics
     /// May panic for a number that comes from another execution.
     pub fn key(&self, cell: CellId) -> EvmKey {
-        *self.0.key(cell)
+        self.0[cell.at()]
     }
 }
 
@@ -281,7 +281,7 @@ impl BlockExecutor {
         match list {
             Some(list) => access_list::seed(&memory, list, &*parent),
             None if are_slow => prefetch(&memory, &block.transactions, &*parent),
-            None => {}
+            None => fetch_parties(&memory, &block.transactions, &self.engine),
         }
         let verifier = list.map(|list| Verifier::new(list, block.transactions.len()));
         let mut transcript = (record || self.options.record || list.is_some()).then(|| Transcript::new(verifier));
@@ -289,7 +289,8 @@ impl BlockExecutor {
         let options = self.run_options(list.is_some(), records);
         let invalid = if list.is_some() { InvalidTransactions::Reject } else { self.options.invalid };
         let gas = BlockGas::of(&env);
-        let mut factory = EvmFactory::new(env, parent, Arc::clone(&self.options.codes), self.options.evm.clone());
+        let mut factory =
+            EvmFactory::new(env, Arc::clone(&parent), Arc::clone(&self.options.codes), self.options.evm.clone());
         if transcript.is_some() {
             factory = factory.noting_accesses();
         }
@@ -320,11 +321,10 @@ impl BlockExecutor {
         drop(after);
         transcript.as_mut().map_or(Ok(()), Transcript::end_position)?;
         let record = transcript.map(Transcript::finish).transpose()?;
-        let changes = committed_changes(&memory, &self.engine)?;
-        let locations = self.options.locations.then(|| Locations(Arc::clone(&memory)));
-        if let Some(memory) = Arc::into_inner(memory) {
-            memory.free(&self.engine);
-        }
+        let locations = self.options.locations.then(|| Locations(memory.keys()));
+        // Views hold it as long as they live, and all of them are gone.
+        let memory = Arc::into_inner(memory).expect("nobody else works on a block that is over");
+        let changes = committed_changes(memory, &self.engine, &*parent)?;
         let stats = finished.stats;
         record_metrics(&stats);
         let (gas_used, blob_gas_used) = (gas.block_gas_used(), gas.blob);

@@ -12,14 +12,16 @@
 //! What a reader gets while others write is a guess that validation judges (I1). What the committing worker gets is
 //! exact, because every lower transaction is folded and no higher one counts.
 
+mod remains;
 mod validation;
 
+pub use remains::{Remains, Remnant};
 pub(crate) use validation::Wrong;
 
 use std::{fmt, ops::Range};
 
 use crate::{
-    Base, CellId, Delta, Engine, Incarnation, Position, Program, TxIndex,
+    Base, CellId, Delta, Incarnation, Position, Program, TxIndex,
     cell::{Cell, CellState, Version},
     sync::{AtomicBool, AtomicU32, Ordering, Padded},
     table::Table,
@@ -235,6 +237,13 @@ impl<P: Program> Memory<P> {
         let _ = cell.base.set(value);
     }
 
+    /// Reads the value of `key` before the block, unless it is known already. What cannot be read is read again by whoever
+    /// needs it, and fails there.
+    pub fn fetch(&self, key: &P::Key) {
+        let id = self.intern(key);
+        let _ = self.base_value(id, self.table.cell(id));
+    }
+
     /// The value of `key` before the block, where somebody needed to know it.
     pub fn base(&self, key: &P::Key) -> Option<&P::Value> {
         self.table.cell(self.table.find(key)?).base.get()
@@ -408,19 +417,8 @@ impl<P: Program> Memory<P> {
     }
 
     /// Hands every key that committed transactions wrote to `with`, in no particular order.
-    pub fn for_each_committed(&self, with: impl FnMut(Final<'_, P>)) {
-        self.for_each_committed_in(0..self.cells(), with);
-    }
-
-    /// Keys that somebody has named so far.
-    pub fn cells(&self) -> usize {
-        self.table.len()
-    }
-
-    /// As [`for_each_committed`](Self::for_each_committed), for a part of the [cells](Self::cells): what several threads
-    /// can do at once.
-    pub fn for_each_committed_in(&self, cells: Range<usize>, mut with: impl FnMut(Final<'_, P>)) {
-        for (id, key, cell) in self.table.iter(cells) {
+    pub fn for_each_committed(&self, mut with: impl FnMut(Final<'_, P>)) {
+        for (id, key, cell) in self.table.iter() {
             if !cell.written.load(Ordering::Acquire) {
                 continue;
             }
@@ -453,13 +451,6 @@ fn deciding_versions<P: Program>(state: &CellState<P>, visible: Range<usize>) ->
     match from_above.position(|version| version.delta.is_absolute()) {
         Some(above) => visible.end - 1 - above..visible.end,
         None => visible,
-    }
-}
-
-impl<P: Program> Memory<P> {
-    /// Frees it on the engine's threads.
-    pub fn free(self, engine: &Engine) {
-        self.table.free(engine);
     }
 }
 

@@ -13,7 +13,6 @@
 use std::{
     fmt,
     hash::{BuildHasher, Hash},
-    ops::Range,
 };
 
 // A schedule that failed under shuttle is replayed step by step: hashes must be the same then.
@@ -60,9 +59,25 @@ pub(crate) struct Table<K, C> {
 
 type Chunk<K, C> = Box<[Entry<K, C>]>;
 
-struct Entry<K, C> {
+/// A key and its cell.
+#[derive(Debug)]
+pub(crate) struct Entry<K, C> {
     key: OnceLock<K>,
     cell: C,
+}
+
+impl<K, C> Entry<K, C> {
+    /// Key and cell, if the number was given out.
+    pub(crate) fn taken(&mut self) -> Option<(&K, &mut C)> {
+        Some((self.key.get()?, &mut self.cell))
+    }
+}
+
+impl CellId {
+    /// The number as a subscript.
+    pub fn at(self) -> usize {
+        self.0 as usize
+    }
 }
 
 impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
@@ -135,13 +150,36 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
         self.len.0.load(Ordering::Relaxed) as usize
     }
 
-    /// Keys and cells of those ids in `range` that were given out. Not to be called while keys are being added.
-    pub(crate) fn iter(&self, range: Range<usize>) -> impl Iterator<Item = (CellId, &K, &C)> {
-        let ids = range.start.min(self.len()) as u32..range.end.min(self.len()) as u32;
-        ids.map(CellId).filter_map(|id| {
+    /// Keys and cells of the ids that were given out. Not to be called while keys are being added.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (CellId, &K, &C)> {
+        (0..self.len() as u32).map(CellId).filter_map(|id| {
             let entry = self.entry(id);
             Some((id, entry.key.get()?, &entry.cell))
         })
+    }
+
+    /// All entries that may have been given out, in so many parts of about the same size.
+    pub(crate) fn parts_mut(&mut self, parts: usize) -> Vec<Vec<&mut [Entry<K, C>]>> {
+        let mut left = self.len();
+        let size = left.div_ceil(parts.max(1)).max(1);
+        let mut split: Vec<Vec<&mut [Entry<K, C>]>> = vec![Vec::new()];
+        let mut room = size;
+        for chunk in self.chunks.iter_mut().filter_map(OnceLock::get_mut) {
+            let used = left.min(chunk.len());
+            left -= used;
+            let mut rest = &mut chunk[..used];
+            while !rest.is_empty() {
+                if room == 0 {
+                    split.push(Vec::new());
+                    room = size;
+                }
+                let (part, others) = rest.split_at_mut(room.min(rest.len()));
+                room -= part.len();
+                split.last_mut().expect("there is a part").push(part);
+                rest = others;
+            }
+        }
+        split
     }
 
     /// Frees the cells on several threads: on one it takes as long as a good part of the run did.

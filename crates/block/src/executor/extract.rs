@@ -1,17 +1,17 @@
 //! From committed multi-version memory to the changes of a block.
 //!
-//! Each thread goes through a part of the cells and puts what it finds in order; the parts are merged by account. An
-//! account's slots may lie in other parts than the account itself.
+//! Each thread goes through a part of the cells and sorts what it finds by range of addresses; then each puts a range in order
+//! and merges what several parts found of one account. An account's slots may lie in other parts than the account itself.
 
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 
 use alloy_primitives::{
     Address, B256, Bytes, U256,
     map::{AddressMap, hash_map::Entry},
 };
-use ropewalk_engine::{Engine, Final, Interrupt, Memory, Position as EnginePosition, View};
+use ropewalk_engine::{Engine, Memory, Remains, Remnant};
 use ropewalk_evm::{AccountValue, EvmKey, EvmProgram, EvmValue};
-use ropewalk_state::{Account, AccountChange, Changes, SlotChange};
+use ropewalk_state::{Account, AccountChange, Changes, SlotChange, StateError, StateReader};
 
 use crate::{BlockError, BrokenInvariant, Position};
 
@@ -19,138 +19,168 @@ use crate::{BlockError, BrokenInvariant, Position};
 const LEAST_CELLS: usize = 1536;
 
 /// What a part of the cells says.
-#[derive(Default)]
 struct Part {
-    changes: Vec<Found>,
+    by_range: Vec<InRange>,
     codes: Vec<(Address, B256, Option<Bytes>)>,
+}
+
+/// What is said of the accounts in one range of addresses.
+#[derive(Default)]
+struct InRange {
+    changes: Vec<Found>,
+    /// Accounts that nobody wrote to, as they were before the block.
+    unwritten: Vec<(Address, Option<Account>)>,
 }
 
 /// What a part of the cells says about an account.
 struct Found {
     change: AccountChange,
-    source: Source,
+    /// Whether the account itself was written; if not, merely its slots were.
+    is_written: bool,
 }
 
-/// Where an account's values come from.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Source {
-    /// Merely its slots were written, and nobody knows it.
-    Nowhere,
-    /// Merely its slots were written: it is what it was before the block.
-    Base,
-    /// It was written itself.
-    Written,
-}
-
-/// The block's changes in normal form.
-pub(super) fn committed_changes(memory: &Arc<Memory<EvmProgram>>, engine: &Engine) -> Result<Changes, BlockError> {
-    let parts = engine.in_parts(memory.cells(), LEAST_CELLS, |cells| Part::of(memory, cells));
+/// The block's changes in normal form. `parent` is the state before the block.
+pub(super) fn committed_changes(
+    memory: Memory<EvmProgram>,
+    engine: &Engine,
+    parent: &dyn StateReader,
+) -> Result<Changes, BlockError> {
+    let ranges = (memory.cells() / LEAST_CELLS).clamp(1, engine.threads());
+    let parts = memory.take_apart(engine, LEAST_CELLS, |remains| Part::of(remains, ranges));
     let mut changes = Changes::default();
-    let mut found = Vec::with_capacity(parts.iter().map(|part| part.changes.len()).sum());
+    let mut by_range: Vec<Mutex<InRange>> = (0..ranges).map(|_| Mutex::default()).collect();
     for part in parts {
         for (address, code_hash, code) in part.codes {
             let code = code.ok_or(BrokenInvariant::UnknownCode { address, code_hash })?;
             changes.codes.insert(code_hash, code);
         }
-        found.extend(part.changes);
+        for (all, found) in by_range.iter_mut().zip(part.by_range) {
+            let all = all.get_mut().unwrap_or_else(PoisonError::into_inner);
+            all.changes.extend(found.changes);
+            all.unwritten.extend(found.unwritten);
+        }
     }
-    // Each part is in order already: a stable sort merges.
-    found.sort_by_key(|found| found.change.address);
-    changes.accounts.reserve(found.len());
-    let mut found = found.into_iter().peekable();
-    while let Some(mut account) = found.next() {
-        while let Some(more) = found.next_if(|more| more.change.address == account.change.address) {
-            account.merge(more);
+    let merged = engine.in_parts(ranges, 1, |ranges| -> Result<Vec<AccountChange>, BlockError> {
+        let mut merged = Vec::new();
+        for range in &by_range[ranges] {
+            let found = std::mem::take(&mut *range.lock().unwrap_or_else(PoisonError::into_inner));
+            found.merge(parent, &mut merged)?;
         }
-        let change = account.finish(memory)?;
-        if !change.is_noop() {
-            changes.accounts.push(change);
-        }
+        Ok(merged)
+    });
+    for merged in merged {
+        changes.accounts.extend(merged?);
     }
     Ok(changes)
 }
 
+impl InRange {
+    /// Puts what was found in order, and together what several parts found of one account.
+    fn merge(self, parent: &dyn StateReader, merged: &mut Vec<AccountChange>) -> Result<(), BlockError> {
+        let unwritten: AddressMap<_> = self.unwritten.into_iter().collect();
+        // Entries are some 200 bytes; moving their numbers about is cheaper.
+        let number = |(at, found): (u32, &Found)| (found.change.address, at);
+        let mut order: Vec<(Address, u32)> = (0..).zip(&self.changes).map(number).collect();
+        order.sort_unstable();
+        let mut found: Vec<Option<Found>> = self.changes.into_iter().map(Some).collect();
+        let mut take = |at: u32| found[at as usize].take().expect("each entry is taken once");
+        merged.reserve(order.len());
+        for of_account in order.chunk_by(|(left, _), (right, _)| left == right) {
+            let mut of_account = of_account.iter().map(|(_, at)| take(*at));
+            let mut account = of_account.next().expect("a chunk has an entry");
+            of_account.for_each(|more| account.merge(more));
+            if !account.is_written {
+                let address = account.change.address;
+                let as_before = match unwritten.get(&address) {
+                    Some(known) => *known,
+                    None => parent.account(&address).map_err(unread)?,
+                };
+                (account.change.before, account.change.after) = (as_before, as_before);
+            }
+            let change = account.finish();
+            if !change.is_noop() {
+                merged.push(change);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unread(source: StateError) -> BlockError {
+    BlockError::State { position: Position::PostBlock, source }
+}
+
 impl Part {
-    fn of(memory: &Memory<EvmProgram>, cells: std::ops::Range<usize>) -> Self {
-        let mut part = Self::default();
+    fn of(remains: Remains<'_, EvmProgram>, ranges: usize) -> Self {
+        let mut part = Self { by_range: (0..ranges).map(|_| InRange::default()).collect(), codes: Vec::new() };
         let mut places = AddressMap::<usize>::default();
-        memory.for_each_committed_in(cells, |Final { key, base, value, .. }| match (key, value) {
-            (EvmKey::Account(address), EvmValue::Account(value)) => {
-                let before = base.and_then(account_of);
+        remains.for_each(|Remnant { key, base, value, .. }| match (key, value) {
+            (EvmKey::Account(address), Some(EvmValue::Account(value))) => {
+                let before = base.as_ref().and_then(account_of);
                 let found = part.found(&mut places, *address);
-                found.source = Source::Written;
+                found.is_written = true;
                 let change = &mut found.change;
                 change.before = before;
                 change.after = value.account();
                 change.storage_cleared = value.destroyed && before.is_some();
-                let code = new_code(change, value);
+                let code = new_code(change, &value);
                 part.codes.extend(code);
             }
-            (EvmKey::Slot(address, slot), EvmValue::Slot(after)) => {
+            (EvmKey::Account(address), None) => {
+                let before = base.map(|base| (*address, account_of(&base)));
+                part.range(address).unwritten.extend(before);
+            }
+            (EvmKey::Slot(address, slot), Some(EvmValue::Slot(after))) => {
                 let before = match base {
-                    Some(EvmValue::Slot(before)) => *before,
+                    Some(EvmValue::Slot(before)) => before,
                     _ => U256::ZERO,
                 };
                 let change = &mut part.found(&mut places, *address).change;
-                change.slots.push(SlotChange { slot: *slot, before, after: *after });
+                change.slots.push(SlotChange { slot: *slot, before, after });
             }
             _ => {}
         });
-        for found in &mut part.changes {
-            found.look_up(memory);
-            found.change.slots.sort_unstable_by_key(|change| change.slot);
-        }
-        part.changes.sort_unstable_by_key(|found| found.change.address);
         part
     }
 
+    fn range(&mut self, address: &Address) -> &mut InRange {
+        let range = (usize::from(address[0]) * self.by_range.len()) >> 8;
+        &mut self.by_range[range]
+    }
+
     fn found(&mut self, places: &mut AddressMap<usize>, address: Address) -> &mut Found {
+        let changes = &mut self.range(&address).changes;
         let place = match places.entry(address) {
             Entry::Occupied(place) => *place.get(),
             Entry::Vacant(place) => {
                 let change =
                     AccountChange { address, before: None, after: None, storage_cleared: false, slots: Vec::new() };
-                self.changes.push(Found { change, source: Source::Nowhere });
-                *place.insert(self.changes.len() - 1)
+                changes.push(Found { change, is_written: false });
+                *place.insert(changes.len() - 1)
             }
         };
-        &mut self.changes[place]
+        &mut changes[place]
     }
 }
 
 impl Found {
-    /// Takes the account's values from before the block, if nothing was written to it as far as this part knows.
-    fn look_up(&mut self, memory: &Memory<EvmProgram>) {
-        if self.source != Source::Nowhere {
-            return;
-        }
-        if let Some(base) = memory.base(&EvmKey::Account(self.change.address)) {
-            self.source = Source::Base;
-            (self.change.before, self.change.after) = (account_of(base), account_of(base));
-        }
-    }
-
     /// Takes in what another part says about the same account.
     fn merge(&mut self, mut other: Self) {
-        if other.source > self.source {
+        if other.is_written {
             std::mem::swap(self, &mut other);
         }
         self.change.slots.append(&mut other.change.slots);
-        self.change.slots.sort_by_key(|change| change.slot);
     }
 
     /// The account's change in normal form.
-    fn finish(self, memory: &Arc<Memory<EvmProgram>>) -> Result<AccountChange, BlockError> {
-        let Self { mut change, source } = self;
-        if source == Source::Nowhere {
-            let account = unchanged_account(memory, change.address)?;
-            (change.before, change.after) = (account, account);
-        }
+    fn finish(self) -> AccountChange {
+        let Self { mut change, .. } = self;
+        change.slots.sort_unstable_by_key(|change| change.slot);
         if change.storage_cleared || change.before.is_none() {
             change.slots.iter_mut().for_each(|slot| slot.before = U256::ZERO);
         }
         change.slots.retain(|slot| slot.before != slot.after);
-        Ok(change)
+        change
     }
 }
 
@@ -168,14 +198,4 @@ fn new_code(change: &AccountChange, value: &AccountValue) -> Option<(Address, B2
         return None;
     }
     Some((change.address, after.code_hash, value.code.as_ref().map(|code| code.original_bytes())))
-}
-
-/// An account that nothing was written to but its storage.
-fn unchanged_account(memory: &Arc<Memory<EvmProgram>>, address: Address) -> Result<Option<Account>, BlockError> {
-    let mut view = View::committed(Arc::clone(memory), EnginePosition(u32::MAX), false);
-    match view.load(&EvmKey::Account(address), account_of) {
-        Ok((_, account)) => Ok(account),
-        Err(Interrupt::Fault(source)) => Err(BlockError::State { position: Position::PostBlock, source }),
-        Err(other) => unreachable!("nothing interrupts a read of committed state: {other:?}"),
-    }
 }

@@ -21,7 +21,7 @@ fn equal_keys_get_one_id_and_different_keys_different_ids() {
         assert_eq!((table.intern(&key), table.find(&key), *table.key(*id)), (*id, Some(*id), key));
     }
     assert_eq!(table.find(&50_000), None);
-    assert_eq!(table.iter(0..usize::MAX).count(), 50_000);
+    assert_eq!(table.iter().count(), 50_000);
 }
 
 /// Hashes like any other key but makes all windows collide.
