@@ -14,6 +14,7 @@ mod committed;
 mod extract;
 mod footprint;
 mod hook;
+mod shortcuts;
 mod transcript;
 
 use std::sync::Arc;
@@ -24,15 +25,20 @@ use ropewalk_engine::{
     CancelToken, CellId, Dependencies, DependencyRecorder, Engine, Frontier, Inline, Memory, NoProbe,
     Position as EnginePosition, Probe, RunError, RunOptions, Schedule, Stats,
 };
-use ropewalk_evm::{CodeCache, EvmFactory, EvmKey, EvmProgram, EvmSettings, Transaction, TransactionInspector};
+use ropewalk_evm::{
+    CallTimes, CodeCache, EvmFactory, EvmKey, EvmProgram, EvmSettings, Transaction, TransactionInspector,
+};
 use ropewalk_state::{StateError, StateReader};
 
-pub use self::footprint::{Footprint, Footprints};
 use self::{
     committed::Committed,
     extract::committed_changes,
     hook::{BlockGas, Receipts},
     transcript::Transcript,
+};
+pub use self::{
+    footprint::{Footprint, Footprints},
+    shortcuts::Shortcuts,
 };
 use crate::{
     AccessList, BlockError, BlockOutcome, BlockTransaction, BrokenInvariant, ChainSpec, InvalidBlock,
@@ -62,9 +68,13 @@ pub struct ExecutorOptions {
     pub evm: EvmSettings,
     /// Analysed code, kept from block to block and shared between executors.
     pub codes: Arc<CodeCache>,
+    /// How long calls take, learned from earlier blocks and shared between executors.
+    pub times: Arc<CallTimes>,
     /// How slow the state is, known from earlier blocks and shared between executors of the same state. It decides how
     /// many workers there are, and nothing about the outcome.
     pub reads: Arc<SlowReads>,
+    /// What makes executions faster and nothing else.
+    pub shortcuts: Shortcuts,
     /// How the lowest uncommitted transaction is run.
     pub frontier: Frontier,
     /// In which order work is taken up.
@@ -90,6 +100,8 @@ impl Default for ExecutorOptions {
             locations: false,
             evm: EvmSettings::default(),
             codes: Arc::default(),
+            times: Arc::default(),
+            shortcuts: Shortcuts::default(),
             reads: Arc::default(),
             frontier,
             schedule,
@@ -273,7 +285,7 @@ impl BlockExecutor {
         let chain = self.chain.for_block(&block.header);
         let env = chain.evm_env(&block.header);
         let spec = env.cfg_env.spec;
-        let reads = &self.options.reads;
+        let (reads, times, shortcuts) = (&self.options.reads, &self.options.times, self.options.shortcuts);
         let (are_slow, engine) = (reads.are_slow(), reads.engine(&self.engine));
         let base = TimedBase::new(Arc::clone(&parent), Arc::clone(reads));
         let keys = expected_keys(&block.transactions);
@@ -281,7 +293,8 @@ impl BlockExecutor {
         match list {
             Some(list) => access_list::seed(&memory, list, &*parent),
             None if are_slow => prefetch(&memory, &block.transactions, &*parent),
-            None => fetch_parties(&memory, &block.transactions, &self.engine),
+            None if shortcuts.fetched_parties => fetch_parties(&memory, &block.transactions, &self.engine),
+            None => {}
         }
         let verifier = list.map(|list| Verifier::new(list, block.transactions.len()));
         let mut transcript = (record || self.options.record || list.is_some()).then(|| Transcript::new(verifier));
@@ -289,8 +302,7 @@ impl BlockExecutor {
         let options = self.run_options(list.is_some(), records);
         let invalid = if list.is_some() { InvalidTransactions::Reject } else { self.options.invalid };
         let gas = BlockGas::of(&env);
-        let mut factory =
-            EvmFactory::new(env, Arc::clone(&parent), Arc::clone(&self.options.codes), self.options.evm.clone());
+        let mut factory = EvmFactory::new(env, Arc::clone(&parent), Arc::clone(&self.options.codes), self.settings());
         if transcript.is_some() {
             factory = factory.noting_accesses();
         }
@@ -305,8 +317,11 @@ impl BlockExecutor {
         let mut hook = Receipts::new(&chain, block, gas, invalid, transcript);
         hook.dependencies = self.options.dependencies.then(DependencyRecorder::default);
         let read_ns = if are_slow { reads.typical_ns() } else { 0 };
-        let prepared =
-            |transaction: &BlockTransaction| Transaction::new(Arc::clone(&transaction.env), spec).reading(read_ns);
+        let prepared = |transaction: &BlockTransaction| {
+            let prepared = Transaction::new(Arc::clone(&transaction.env), spec);
+            let learned = shortcuts.learned_times.then(|| times.expected_ns(&transaction.env)).flatten();
+            learned.map_or(prepared.clone(), |ns| prepared.taking(ns)).reading(read_ns)
+        };
         let transactions: Vec<_> = block.transactions.iter().map(prepared).collect();
         hook.footprints = self.options.footprints.then(|| Footprints::of(&transactions));
         let ran = engine.run_probed(&memory, &transactions, &factory, &mut hook, &options, probe);
@@ -339,6 +354,12 @@ impl BlockExecutor {
         })
     }
 
+    fn settings(&self) -> EvmSettings {
+        let shortcuts = self.options.shortcuts;
+        let times = shortcuts.learned_times.then(|| Arc::clone(&self.options.times));
+        EvmSettings { times, shortcuts: shortcuts.of_workers(), ..self.options.evm.clone() }
+    }
+
     fn run_options(&self, seeded: bool, record: bool) -> RunOptions {
         RunOptions {
             seeded,
@@ -348,6 +369,7 @@ impl BlockExecutor {
             inline: self.options.inline_below_gas.map_or(Inline::Automatic, Inline::Below),
             speculation_multiple: self.options.speculation_multiple,
             cancel: self.options.cancel.clone(),
+            shortcuts: self.options.shortcuts.of_run(),
             ..RunOptions::default()
         }
     }

@@ -60,7 +60,7 @@ pub use difference::{AccountPart, Difference, first_difference};
 pub use error::{
     BlockError, BrokenInvariant, InvalidBlock, Position, SignatureFault, SystemCallFailure, TransactionFault,
 };
-pub use executor::{BlockExecutor, Execution, ExecutorOptions, Footprint, Footprints, Locations};
+pub use executor::{BlockExecutor, Execution, ExecutorOptions, Footprint, Footprints, Locations, Shortcuts};
 pub use exposition::Metrics;
 pub use outcome::{BlockOutcome, InvalidTransactions, SkippedTransaction};
 pub use record::{Accesses, AccountAccess, PositionRecord, Record};
@@ -80,5 +80,6 @@ pub use ropewalk_engine::{
     Schedule, Stats, TxIndex,
 };
 pub use ropewalk_evm::{
-    CodeCache, EvmContext, EvmKey, EvmSettings, InspectorFactory, PrecompileCustomizer, TransactionInspector, field,
+    CallTimes, CodeCache, EvmContext, EvmKey, EvmSettings, InspectorFactory, PrecompileCustomizer,
+    TransactionInspector, field,
 };

@@ -26,6 +26,8 @@ pub struct RunOptions {
     pub inline: Inline,
     /// Most transactions ahead of the frontier that are speculated on, per worker.
     pub window_per_worker: u32,
+    /// What makes a run faster and nothing else.
+    pub shortcuts: Shortcuts,
     /// Ends the run early.
     pub cancel: Option<CancelToken>,
 }
@@ -40,8 +42,27 @@ impl Default for RunOptions {
             speculation_multiple: 3,
             inline: Inline::Automatic,
             window_per_worker: 512,
+            shortcuts: Shortcuts::default(),
             cancel: None,
         }
+    }
+}
+
+/// What makes a run faster and nothing else: each can be left out, to see what it is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortcuts {
+    /// A transaction is not begun before the one before it in its [lane](crate::Program::lane) is executed.
+    pub lanes: bool,
+    /// A transaction that takes long is begun in good time, out of order.
+    pub large_first: bool,
+    /// A result whose turn has come is committed by whoever made it, without being published.
+    pub commits_at_once: bool,
+}
+
+impl Default for Shortcuts {
+    /// All of them.
+    fn default() -> Self {
+        Self { lanes: true, large_first: true, commits_at_once: true }
     }
 }
 

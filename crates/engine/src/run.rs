@@ -153,8 +153,9 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
         };
         let mode = if adversary.is_some() { Frontier::Never } else { options.frontier };
         let plan = Plan {
-            weights: transactions.iter().map(|each| (P::weight(each), P::effort(each) > 0)).collect(),
-            after: lanes::<P>(transactions, if options.seeded { 1 } else { workers }),
+            weights: transactions.iter().map(|each| (P::weight(each), P::effort(each))).collect(),
+            large_first: options.shortcuts.large_first,
+            after: lanes::<P>(transactions, if options.seeded || !options.shortcuts.lanes { 1 } else { workers }),
             workers: workers as u32,
             window_per_worker: options.window_per_worker,
             frontier: mode,

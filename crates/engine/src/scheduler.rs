@@ -20,7 +20,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, BinaryHeap, VecDeque},
+    collections::{BTreeSet, BinaryHeap},
 };
 
 use crate::{Frontier, Incarnation, Position, Stats, TxIndex};
@@ -54,15 +54,17 @@ struct Transaction {
     after: Option<u32>,
     waiters: Vec<u32>,
     weight: u64,
-    /// Whether it is worth speculating on: what is over in no time is done sooner by the committing worker itself.
-    is_worthwhile: bool,
+    /// Time that it is expected to take. What is over in no time is done sooner by the committing worker itself.
+    effort: u64,
 }
 
 /// What the scheduler is told about a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    /// Weight of each transaction, and whether it is worth speculating on.
-    pub(crate) weights: Vec<(u64, bool)>,
+    /// Weight and effort of each transaction.
+    pub(crate) weights: Vec<(u64, u64)>,
+    /// Whether what takes long is begun out of order.
+    pub(crate) large_first: bool,
     /// The previous transaction of each one's lane.
     pub(crate) after: Vec<Option<u32>>,
     pub(crate) workers: u32,
@@ -85,9 +87,9 @@ pub(crate) struct Scheduler {
     adversary: Option<Adversary>,
     /// Lowest transaction that was never looked at for speculation.
     cursor: u32,
-    /// Transactions that would keep everybody waiting at the end, ascending, and were not looked at yet.
-    large: VecDeque<u32>,
-    /// Weight of what is not committed.
+    /// Transactions that would keep everybody waiting at the end, the largest last, and were not looked at yet.
+    large: Vec<u32>,
+    /// Effort of what is not committed.
     remaining: u64,
     ready: BinaryHeap<Reverse<u32>>,
     recheck: BTreeSet<u32>,
@@ -110,21 +112,25 @@ const MOST_INCARNATIONS: u32 = 8;
 impl Scheduler {
     pub(crate) fn new(plan: Plan) -> Self {
         let total: u64 = plan.weights.iter().fold(0, |sum, (weight, _)| sum.saturating_add(*weight));
-        let is_large = |(_, (weight, is_worthwhile)): &(u32, &(u64, bool))| {
-            let share = weight.saturating_mul(LARGE_SHARE).saturating_mul(plan.workers.into());
-            *is_worthwhile
-                && share >= total
-                && weight.saturating_mul(plan.weights.len() as u64 / LARGE_MULTIPLE) >= total
+        let effort: u64 = plan.weights.iter().fold(0, |sum, (_, effort)| sum.saturating_add(*effort));
+        let is_large = |(_, (_, own)): &(u32, &(u64, u64))| {
+            let share = own.saturating_mul(LARGE_SHARE).saturating_mul(plan.workers.into());
+            plan.large_first
+                && *own > 0
+                && share >= effort
+                && own.saturating_mul(plan.weights.len() as u64 / LARGE_MULTIPLE) >= effort
         };
-        let large = (0..).zip(&plan.weights).filter(is_large).map(|(index, _)| index).collect();
-        let transaction = |((weight, is_worthwhile), after)| Transaction {
+        let mut large: Vec<u32> = (0..).zip(&plan.weights).filter(is_large).map(|(index, _)| index).collect();
+        // The last is the largest, and of equals the first in order: it is what everybody would wait for longest.
+        large.sort_unstable_by_key(|index| (plan.weights[*index as usize].1, Reverse(*index)));
+        let transaction = |((weight, effort), after)| Transaction {
             phase: Phase::Fresh,
             incarnation: Incarnation(0),
             dirty: false,
             after,
             waiters: Vec::new(),
             weight,
-            is_worthwhile,
+            effort,
         };
         let count = plan.weights.len() as u32;
         Self {
@@ -137,7 +143,7 @@ impl Scheduler {
             adversary: plan.adversary.map(|seed| Adversary::new(seed, count)),
             cursor: 0,
             large,
-            remaining: total,
+            remaining: effort,
             ready: BinaryHeap::new(),
             recheck: BTreeSet::new(),
             window: Window::new(plan.workers, plan.window_per_worker),
@@ -328,17 +334,21 @@ impl Scheduler {
     /// A large transaction whose time has come: begun any later, it would still be running when all others are done. It
     /// is not begun sooner either, because the more is committed before it, the less there is to get wrong.
     fn large_task(&mut self) -> Option<Task> {
-        let index = *self.large.front()?;
-        let weight = self.transaction(index).weight;
-        // What is declared says little of what will be used, so it is begun in good time.
-        let room = weight.saturating_mul(3 * u64::from(self.workers)) / 2;
-        if self.remaining > room || index >= self.window_end() {
+        while self.large.last().is_some_and(|index| self.transaction(*index).phase != Phase::Fresh) {
+            self.large.pop();
+        }
+        let index = *self.large.last()?;
+        let effort = self.transaction(index).effort;
+        // What is expected says little of what it will be, so it is begun in good time.
+        let room = effort.saturating_mul(3 * u64::from(self.workers)) / 2;
+        // The window holds what is cheap to be wrong about; while most of that comes out right, this may lie beyond it.
+        let is_too_far = self.window.is_narrow() && index >= self.window_end();
+        if self.remaining > room || is_too_far {
             return None;
         }
-        self.large.pop_front();
-        let transaction = self.transaction(index);
-        let waits = transaction.after.is_some_and(|after| !self.is_past(after));
-        let is_taken = index < self.window_start() || transaction.phase != Phase::Fresh;
+        self.large.pop();
+        let waits = self.transaction(index).after.is_some_and(|after| !self.is_past(after));
+        let is_taken = index < self.window_start();
         (!waits && !is_taken && self.reserve(index)).then(|| self.execute(TxIndex(index), false))
     }
 
@@ -352,7 +362,7 @@ impl Scheduler {
             if transaction.phase != Phase::Fresh {
                 continue;
             }
-            if !transaction.is_worthwhile {
+            if transaction.effort == 0 {
                 transaction.phase = Phase::Deferred;
                 continue;
             }
@@ -474,7 +484,7 @@ impl Scheduler {
         self.transaction_mut(index.0).phase = Phase::Committed;
         (self.committing, self.admitted) = (false, false);
         self.frontier += 1;
-        self.remaining = self.remaining.saturating_sub(self.transaction(index.0).weight);
+        self.remaining = self.remaining.saturating_sub(self.transaction(index.0).effort);
         self.stats.committed += 1;
         self.stats.aborts += u32::from(wasted);
         self.stats.frontier_runs += u32::from(!speculated);

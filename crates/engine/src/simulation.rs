@@ -19,7 +19,7 @@ use std::{
 };
 
 use crate::{
-    AbortCause, CancelToken, Event, Frontier, Memory, Probe, RunError, RunOptions, Schedule, TxIndex,
+    AbortCause, CancelToken, Event, Frontier, Memory, Probe, RunError, RunOptions, Schedule, Shortcuts, TxIndex,
     run::{Run, Runner, Step},
     toy::{
         Clerk, Key, Ledger, Outcome, Toy, Trial, Value, lists,
@@ -95,6 +95,11 @@ fn any_options(random: &mut Random) -> RunOptions {
         speculation_multiple: [0, 1, 3, 100][random.below(4) as usize],
         window_per_worker: [0, 1, 2, 64][random.below(4) as usize],
         cancel: (random.below(10) == 0).then(CancelToken::new),
+        shortcuts: Shortcuts {
+            lanes: random.below(4) > 0,
+            large_first: random.below(4) > 0,
+            commits_at_once: random.below(4) > 0,
+        },
         ..RunOptions::default()
     }
 }

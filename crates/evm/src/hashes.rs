@@ -26,6 +26,8 @@ pub(crate) struct Hashes {
     places: Box<[Place]>,
     /// Counts blocks. What was remembered in another block counts as forgotten.
     block: u32,
+    /// Whether anything is remembered at all.
+    pub(crate) remembers: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -39,20 +41,20 @@ struct Place {
 impl Hashes {
     /// Remembers nothing.
     pub(crate) fn new() -> Self {
-        Self { hasher: RandomState::default(), places: Box::default(), block: 1 }
+        Self { hasher: RandomState::default(), places: Box::default(), block: 1, remembers: true }
     }
 
     /// Forgets everything.
     pub(crate) fn forget(&mut self) {
         self.block = self.block.wrapping_add(1);
         if self.block == 0 {
-            *self = Self::new();
+            *self = Self { remembers: self.remembers, ..Self::new() };
         }
     }
 
     /// The Keccak-256 hash of `input`.
     pub(crate) fn keccak256(&mut self, input: &[u8]) -> B256 {
-        if input.is_empty() || input.len() > LONGEST {
+        if input.is_empty() || input.len() > LONGEST || !self.remembers {
             return keccak256(input);
         }
         if self.places.is_empty() {

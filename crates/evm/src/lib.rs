@@ -21,6 +21,7 @@
 //! | [`EvmWorker`] | one EVM per thread, reused |
 //! | [`Accesses`] | what a transaction looked at, where that is asked for |
 //! | [`ArrivalTimes`] | when a transaction comes to what it looks at, where that is asked for |
+//! | [`CallTimes`] | how long calls take, learned from those before |
 //! | [`CodeCache`] | analysed code by hash, shared by all workers and blocks |
 
 mod accesses;
@@ -35,6 +36,7 @@ mod instructions;
 mod machine;
 mod program;
 mod spare;
+mod times;
 mod transfer;
 mod translate;
 mod worker;
@@ -49,4 +51,5 @@ pub use machine::{EvmContext, TransactionInspector};
 pub use program::{
     EvmDelta, EvmKey, EvmObservation, EvmProgram, EvmValue, ExecutionFailure, Transaction, TxOutput, field,
 };
-pub use worker::{EvmFactory, EvmSettings, EvmWorker, InspectorFactory, PrecompileCustomizer};
+pub use times::CallTimes;
+pub use worker::{EvmFactory, EvmSettings, EvmWorker, InspectorFactory, PrecompileCustomizer, WorkerShortcuts};

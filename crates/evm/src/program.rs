@@ -105,6 +105,15 @@ impl Transaction {
         Self { env, effort }
     }
 
+    /// The same transaction, whose like took so many nanoseconds.
+    #[must_use]
+    pub fn taking(mut self, ns: u64) -> Self {
+        if self.effort > 0 {
+            self.effort = ns.max(1);
+        }
+        self
+    }
+
     /// The same transaction over a state that takes `read_ns` nanoseconds to answer. What a payment reads can be known
     /// before it runs, so it is taken to be read by then.
     #[must_use]

@@ -1,6 +1,6 @@
 //! One worker: an EVM that is built once per thread and reused for every attempt, and by the next block's worker.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use alloy_evm::{EvmEnv, precompiles::PrecompilesMap};
 use alloy_primitives::{Address, Bloom, Bytes, Log};
@@ -18,7 +18,8 @@ use ropewalk_engine::{Incarnation, Interrupt, TxIndex, View, Worker, WorkerFacto
 use ropewalk_state::{StateError, StateReader};
 
 use crate::{
-    Accesses, CodeCache, EvmProgram, ExecutionFailure, StateHandle, Transaction, TransactionInspector, TxOutput,
+    Accesses, CallTimes, CodeCache, EvmProgram, ExecutionFailure, StateHandle, Transaction, TransactionInspector,
+    TxOutput,
     handler::{MachineError, ObservingHandler},
     hashes::Hashes,
     instructions::observing_instructions,
@@ -50,6 +51,26 @@ pub struct EvmSettings {
     pub inspectors: Option<Arc<dyn InspectorFactory>>,
     /// Changes the precompiles.
     pub precompiles: Option<Arc<dyn PrecompileCustomizer>>,
+    /// Takes note of what calls take.
+    pub times: Option<Arc<CallTimes>>,
+    /// What makes workers faster and nothing else.
+    pub shortcuts: WorkerShortcuts,
+}
+
+/// What makes workers faster and nothing else: each can be left out, to see what it is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerShortcuts {
+    /// Plain payments are made without revm.
+    pub direct_payments: bool,
+    /// Keccak hashes of short inputs are remembered within a block.
+    pub remembered_hashes: bool,
+}
+
+impl Default for WorkerShortcuts {
+    /// All of them.
+    fn default() -> Self {
+        Self { direct_payments: true, remembered_hashes: true }
+    }
 }
 
 /// Builds workers for one block.
@@ -110,6 +131,7 @@ pub struct EvmWorker {
     /// Whether an attempt is under way. Still set when the worker is given up, it was ended by a panic.
     in_attempt: bool,
     inspectors: Option<Arc<dyn InspectorFactory>>,
+    times: Option<Arc<CallTimes>>,
 }
 
 impl EvmWorker {
@@ -119,15 +141,17 @@ impl EvmWorker {
         let left = if is_plain { spare::take(&env.cfg_env) } else { None };
         let mut machine = left.unwrap_or_else(|| Box::new(machine(&env.cfg_env, settings)));
         machine.inner.ctx.block = env.block_env.clone();
+        machine.inner.ctx.journaled_state.database.hashes.remembers = settings.shortcuts.remembered_hashes;
         Self {
             machine: Some(machine),
             handler: ObservingHandler,
             is_plain,
-            pays_directly: is_plain && is_plain_under(spec),
+            pays_directly: is_plain && settings.shortcuts.direct_payments && is_plain_under(spec),
             notes_accesses: false,
             accesses: None,
             in_attempt: false,
             inspectors: settings.inspectors.clone(),
+            times: settings.times.clone(),
         }
     }
 
@@ -251,7 +275,11 @@ impl Worker<EvmProgram> for EvmWorker {
             }
         }
         let Some(inspectors) = &self.inspectors else {
+            let begun = self.times.is_some().then(Instant::now);
             let result = self.attempt(env, view, |handler, machine| handler.run(machine))?;
+            if let (Some(times), Some(begun)) = (&self.times, begun) {
+                times.note(transaction.env(), u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
+            }
             let accesses = self.accesses.take();
             return Ok(TxOutput {
                 bloom: bloom_of(&result, &mut self.database().hashes),

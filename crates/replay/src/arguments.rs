@@ -6,6 +6,7 @@ mod durability;
 mod fetch;
 mod import;
 mod report;
+mod shortcuts;
 mod simulate;
 
 use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr, thread};
@@ -20,6 +21,7 @@ pub(crate) use durability::DurabilityArgument;
 pub(crate) use fetch::FetchArguments;
 pub(crate) use import::{ImportArguments, Switch};
 pub(crate) use report::PageArguments;
+pub(crate) use shortcuts::ShortcutArgument;
 pub(crate) use simulate::SimulateArguments;
 
 /// Replays recorded Ethereum blocks on many threads and proves the outcome equal to running them in order.
@@ -195,6 +197,9 @@ pub(crate) struct BenchArguments {
     /// Execute blocks whose transactions declare less gas than this on the calling thread [default: the engine's]
     #[arg(long, value_name = "GAS")]
     pub inline_below: Option<u64>,
+    /// Leave out what makes the engine faster, to see what it is worth
+    #[arg(long, value_name = "SHORTCUT", value_delimiter = ',', conflicts_with = "db")]
+    pub without: Vec<ShortcutArgument>,
     /// Print one JSON object per block, and a summary as the last line
     #[arg(long)]
     pub json: bool,

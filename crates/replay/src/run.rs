@@ -11,9 +11,9 @@ use std::{
 };
 
 use ropewalk_block::{
-    AccessList, BlockError, BlockExecutor, CancelToken, CodeCache, Dependencies, Engine, EvmKey, EvmSettings,
-    Execution, ExecutorOptions, Footprints, InvalidTransactions, Locations, Recorder, Schedule, SlowReads, Timeline,
-    oracle::Oracle,
+    AccessList, BlockError, BlockExecutor, CallTimes, CancelToken, CodeCache, Dependencies, Engine, EvmKey,
+    EvmSettings, Execution, ExecutorOptions, Footprints, InvalidTransactions, Locations, Recorder, Schedule, Shortcuts,
+    SlowReads, Timeline, oracle::Oracle,
 };
 use ropewalk_evm::{ArrivalTimes, Arrivals};
 use ropewalk_state::StateReader;
@@ -26,6 +26,8 @@ pub(crate) struct Runner {
     engine: Engine,
     codes: Arc<CodeCache>,
     reads: Arc<SlowReads>,
+    times: Arc<CallTimes>,
+    shortcuts: Shortcuts,
     schedule: ScheduleArgument,
     inline_below_gas: Option<u64>,
     cancel: CancelToken,
@@ -50,7 +52,22 @@ impl Runner {
         cancel: CancelToken,
     ) -> Result<Self, NoThreads> {
         let engine = Engine::new(threads).map_err(|source| NoThreads { threads: threads.get(), source })?;
-        Ok(Self { engine, codes: Arc::default(), reads: Arc::default(), schedule, inline_below_gas, cancel })
+        Ok(Self {
+            engine,
+            codes: Arc::default(),
+            reads: Arc::default(),
+            times: Arc::default(),
+            shortcuts: Shortcuts::ALL,
+            schedule,
+            inline_below_gas,
+            cancel,
+        })
+    }
+
+    /// The same runner with these shortcuts.
+    #[must_use]
+    pub(crate) fn with_shortcuts(self, shortcuts: Shortcuts) -> Self {
+        Self { shortcuts, ..self }
     }
 
     /// Number of threads.
@@ -161,6 +178,8 @@ impl Runner {
         ExecutorOptions {
             codes: Arc::clone(&self.codes),
             reads: Arc::clone(&self.reads),
+            times: Arc::clone(&self.times),
+            shortcuts: self.shortcuts,
             cancel: Some(self.cancel.clone()),
             schedule: match self.schedule {
                 ScheduleArgument::Normal => Schedule::Normal,

@@ -9,9 +9,9 @@ use alloy_consensus::{Header, ReceiptEnvelope, TxReceipt};
 use alloy_eips::eip4895::{Withdrawal, Withdrawals};
 use alloy_primitives::{Address, U256};
 use ropewalk_block::{
-    BlockError, BlockExecutor, BlockOutcome, ChainSpec, CodeCache, Engine, EvmSettings, Execution, ExecutorOptions,
-    Frontier, InvalidBlock, InvalidTransactions, RecoveredBlock, Schedule, Stats, TransactionFault, first_difference,
-    oracle::Oracle,
+    BlockError, BlockExecutor, BlockOutcome, CallTimes, ChainSpec, CodeCache, Engine, EvmSettings, Execution,
+    ExecutorOptions, Frontier, InvalidBlock, InvalidTransactions, RecoveredBlock, Schedule, Shortcuts, Stats,
+    TransactionFault, first_difference, oracle::Oracle,
 };
 use ropewalk_state::{Account, StateReader};
 
@@ -27,6 +27,9 @@ static ENGINES: LazyLock<[Engine; 4]> =
 
 /// One cache for all blocks of all tests: what one block leaves there must not matter to the next.
 static CODES: LazyLock<Arc<CodeCache>> = LazyLock::new(Arc::default);
+
+/// What calls of all tests took: nothing that is learned may matter to a result.
+static TIMES: LazyLock<Arc<CallTimes>> = LazyLock::new(Arc::default);
 
 fn engine(threads: usize) -> Option<Engine> {
     Engine::new(NonZeroUsize::new(threads)?).ok()
@@ -167,6 +170,9 @@ impl Case {
             invalid: self.invalid,
             evm: self.evm.clone(),
             codes: Arc::clone(&CODES),
+            times: Arc::clone(&TIMES),
+            // Half of the ways do without everything that is there for speed alone.
+            shortcuts: if matches!(way.threads, 1 | 4) { Shortcuts::NONE } else { Shortcuts::ALL },
             frontier: way.frontier,
             schedule: way.schedule,
             inline_below_gas: Some(0),

@@ -41,7 +41,8 @@ impl Scheduler {
 
 fn plan(count: usize, workers: u32) -> Plan {
     Plan {
-        weights: vec![(1, true); count],
+        weights: vec![(1, 1); count],
+        large_first: true,
         after: vec![None; count],
         workers,
         window_per_worker: 64,
@@ -169,7 +170,7 @@ fn nothing_beyond_the_window_is_speculated_on() {
 
 #[test]
 fn what_the_budget_does_not_cover_is_left_to_the_frontier() {
-    let weights = [1, 4, 4, 2].map(|weight| (weight, true)).to_vec();
+    let weights = [1, 4, 4, 2].map(|weight| (weight, 1)).to_vec();
     let mut scheduler = Scheduler::new(Plan { weights, speculation_multiple: 1, ..plan(4, 4) });
     let tasks = std::array::from_fn(|_| scheduler.next());
     assert_eq!(tasks, [commit(0), execute(1), execute(2), execute(3), None], "10 of 11 are spent");
@@ -188,7 +189,7 @@ fn what_the_budget_does_not_cover_is_left_to_the_frontier() {
 #[test]
 fn what_is_not_worth_another_worker_is_left_to_the_frontier() {
     let mut plan = plan(4, 4);
-    plan.weights[1].1 = false;
+    plan.weights[1].1 = 0;
     let mut scheduler = Scheduler::new(plan);
     let tasks = std::array::from_fn(|_| scheduler.next());
     assert_eq!(tasks, [commit(0), execute(2), execute(3), None]);
@@ -271,7 +272,10 @@ fn plans() -> impl Strategy<Value = Plan> {
                 lane.filter(|_| index > 0).map(|lane| lane.index(index) as u32)
             };
             Plan {
-                weights: (0..lanes.len() as u64).map(|index| (1 + index % 3, index % 5 != 4)).collect(),
+                weights: (0..lanes.len() as u64)
+                    .map(|index| (1 + index % 3, if index % 5 == 4 { 0 } else { 1 + index % 7 }))
+                    .collect(),
+                large_first: lanes.len().is_multiple_of(2),
                 after: lanes.iter().enumerate().map(after).collect(),
                 workers,
                 window_per_worker,
@@ -419,7 +423,7 @@ proptest! {
 #[test]
 fn large_transaction_is_begun_before_it_is_all_that_is_left() {
     let mut plan = plan(10, 2);
-    plan.weights[8].0 = 16;
+    plan.weights[8].1 = 16;
     let mut scheduler = Scheduler::new(plan);
     assert_eq!(scheduler.next(), commit(0));
     // 25 in all, which is not much more than it is itself.
@@ -432,10 +436,20 @@ fn large_transaction_is_begun_before_it_is_all_that_is_left() {
 #[test]
 fn large_transaction_waits_while_there_is_much_before_it() {
     let mut plan = plan(100, 2);
-    plan.weights[90].0 = 8;
+    plan.weights[90].1 = 8;
     let mut scheduler = Scheduler::new(plan);
     assert_eq!(scheduler.next(), commit(0));
     assert_eq!(scheduler.next(), execute(1), "24 of 107 are the last that it can be begun before");
+}
+
+#[test]
+fn of_several_large_transactions_the_largest_is_begun_first() {
+    let mut plan = plan(40, 2);
+    (plan.weights[5].1, plan.weights[30].1, plan.weights[35].1) = (10, 40, 10);
+    let mut scheduler = Scheduler::new(plan);
+    assert_eq!(scheduler.next(), commit(0));
+    // 97 in all: no time for the others yet, and the largest is not behind them.
+    assert_eq!(scheduler.next(), execute(30));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, sync::LazyLock};
 use proptest::prelude::*;
 
 use super::{Outcome, Trial, lists, trial::Entry};
-use crate::{Decision, Engine, Finished, Frontier, Inline, RunOptions, Schedule};
+use crate::{Decision, Engine, Finished, Frontier, Inline, RunOptions, Schedule, Shortcuts};
 
 static ENGINES: LazyLock<Vec<Engine>> = LazyLock::new(|| {
     let engine = |threads| Engine::new(NonZeroUsize::new(threads).unwrap()).unwrap();
@@ -25,8 +25,13 @@ fn options() -> impl Strategy<Value = RunOptions> {
         2 => Just(Inline::Below(0)),
         1 => (0..60u64).prop_map(Inline::Below),
     ];
-    (frontier, schedule, any::<bool>(), window, multiple, inline).prop_map(
-        |(frontier, schedule, record, window_per_worker, speculation_multiple, inline)| RunOptions {
+    let shortcuts = any::<[bool; 3]>().prop_map(|[lanes, large_first, commits_at_once]| Shortcuts {
+        lanes,
+        large_first,
+        commits_at_once,
+    });
+    (frontier, schedule, any::<bool>(), window, multiple, inline, shortcuts).prop_map(
+        |(frontier, schedule, record, window_per_worker, speculation_multiple, inline, shortcuts)| RunOptions {
             frontier,
             schedule,
             record,
@@ -35,6 +40,7 @@ fn options() -> impl Strategy<Value = RunOptions> {
             inline,
             window_per_worker,
             cancel: None,
+            shortcuts,
         },
     )
 }

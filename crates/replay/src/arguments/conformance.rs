@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::Args;
 
-use super::{ScheduleArgument, Threads};
+use super::{ScheduleArgument, ShortcutArgument, Threads};
 
 /// Arguments of `ropewalk conformance`.
 #[derive(Debug, Clone, PartialEq, Args)]
@@ -30,6 +30,9 @@ pub(crate) struct ConformanceArguments {
     /// Join so many tests of one fork with one transaction each into one block, and compare with the oracle
     #[arg(long, value_name = "K")]
     pub pack: Option<NonZeroUsize>,
+    /// Leave out what makes the engine faster and nothing else
+    #[arg(long, value_name = "SHORTCUT", value_delimiter = ',')]
+    pub without: Vec<ShortcutArgument>,
     /// Print one JSON object per test, and a summary as the last line
     #[arg(long)]
     pub json: bool,

@@ -19,7 +19,7 @@ pub(crate) use limit::{Limit, RUNS as TIMED_RUNS};
 pub(crate) use statistics::{PairedRatio, Spread};
 
 use crate::{
-    arguments::{BenchArguments, ScheduleArgument},
+    arguments::{BenchArguments, ScheduleArgument, ShortcutArgument},
     compare::{self, chain_of},
     fixture::Fixture,
     report::{
@@ -105,12 +105,14 @@ pub(crate) fn bench(arguments: &BenchArguments, interrupt: CancelToken) -> io::R
 fn prepare(arguments: &BenchArguments, interrupt: CancelToken) -> Result<(Session, Vec<Runner>), NoThreads> {
     let session = Session::new(interrupt)?;
     let mut runners: Vec<Runner> = Vec::new();
+    let shortcuts = ShortcutArgument::all_but(&arguments.without);
     for threads in arguments.threads.iter().map(|threads| threads.count()) {
         if runners.iter().any(|runner| runner.threads() == threads.get()) {
             continue;
         }
         let normal = ScheduleArgument::Normal;
-        runners.push(Runner::new(threads, normal, arguments.inline_below, session.interrupt())?);
+        let runner = Runner::new(threads, normal, arguments.inline_below, session.interrupt())?;
+        runners.push(runner.with_shortcuts(shortcuts));
     }
     Ok((session, runners))
 }

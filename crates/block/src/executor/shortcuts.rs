@@ -1,0 +1,66 @@
+//! What makes an execution faster and nothing else.
+
+use ropewalk_engine::Shortcuts as RunShortcuts;
+use ropewalk_evm::WorkerShortcuts;
+
+/// What makes an execution faster and nothing else (I3): each can be left out, to see what it is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortcuts {
+    /// A transaction is not begun before the one of the same sender before it is executed.
+    pub lanes: bool,
+    /// A transaction that takes long is begun in good time, out of order.
+    pub large_first: bool,
+    /// What calls of the same function took before is what a call is expected to take.
+    pub learned_times: bool,
+    /// A result whose turn has come is committed by whoever made it, without being published.
+    pub commits_at_once: bool,
+    /// Plain payments are made without revm.
+    pub direct_payments: bool,
+    /// The parties of payments are read on all threads before one thread makes the payments.
+    pub fetched_parties: bool,
+    /// Keccak hashes of short inputs are remembered within a block.
+    pub remembered_hashes: bool,
+}
+
+impl Shortcuts {
+    /// All of them.
+    pub const ALL: Self = Self {
+        lanes: true,
+        large_first: true,
+        learned_times: true,
+        commits_at_once: true,
+        direct_payments: true,
+        fetched_parties: true,
+        remembered_hashes: true,
+    };
+
+    /// None of them.
+    pub const NONE: Self = Self {
+        lanes: false,
+        large_first: false,
+        learned_times: false,
+        commits_at_once: false,
+        direct_payments: false,
+        fetched_parties: false,
+        remembered_hashes: false,
+    };
+
+    /// Those that the engine takes.
+    pub(super) fn of_run(self) -> RunShortcuts {
+        let Self { lanes, large_first, commits_at_once, .. } = self;
+        RunShortcuts { lanes, large_first, commits_at_once }
+    }
+
+    /// Those that workers take.
+    pub(super) fn of_workers(self) -> WorkerShortcuts {
+        let Self { direct_payments, remembered_hashes, .. } = self;
+        WorkerShortcuts { direct_payments, remembered_hashes }
+    }
+}
+
+impl Default for Shortcuts {
+    /// All of them.
+    fn default() -> Self {
+        Self::ALL
+    }
+}

@@ -1,0 +1,45 @@
+//! What makes the engine faster, by name.
+
+use clap::ValueEnum;
+use ropewalk_block::Shortcuts;
+
+/// One shortcut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShortcutArgument {
+    /// Transactions of one sender wait for each other
+    Lanes,
+    /// Large transactions are begun in good time
+    LargeFirst,
+    /// Calls are expected to take what calls of the same function took
+    LearnedTimes,
+    /// Results whose turn has come are committed unpublished
+    CommitsAtOnce,
+    /// Plain payments are made without revm
+    DirectPayments,
+    /// Parties of payments are read on all threads
+    FetchedParties,
+    /// Keccak hashes of short inputs are remembered within a block
+    RememberedHashes,
+    /// All of these
+    All,
+}
+
+impl ShortcutArgument {
+    /// All shortcuts but these.
+    pub(crate) fn all_but(left_out: &[Self]) -> Shortcuts {
+        let mut shortcuts = Shortcuts::ALL;
+        for shortcut in left_out {
+            match shortcut {
+                Self::Lanes => shortcuts.lanes = false,
+                Self::LargeFirst => shortcuts.large_first = false,
+                Self::LearnedTimes => shortcuts.learned_times = false,
+                Self::CommitsAtOnce => shortcuts.commits_at_once = false,
+                Self::DirectPayments => shortcuts.direct_payments = false,
+                Self::FetchedParties => shortcuts.fetched_parties = false,
+                Self::RememberedHashes => shortcuts.remembered_hashes = false,
+                Self::All => shortcuts = Shortcuts::NONE,
+            }
+        }
+        shortcuts
+    }
+}
