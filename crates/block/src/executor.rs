@@ -161,6 +161,9 @@ fn expected_keys(transactions: &[BlockTransaction]) -> usize {
     16 + 3 * transactions.len() + paid_for
 }
 
+/// Transactions of a block from which on it is learned how long they take.
+const LEAST_LEARNED: usize = 8;
+
 /// Gas that transactions declare for each key that they touch, roughly.
 const GAS_PER_KEY: u64 = 8_000;
 /// A block that promises more may still bring less: memory is not taken on a promise.
@@ -285,9 +288,10 @@ impl BlockExecutor {
         let chain = self.chain.for_block(&block.header);
         let env = chain.evm_env(&block.header);
         let spec = env.cfg_env.spec;
-        let (reads, times, shortcuts) = (&self.options.reads, &self.options.times, self.options.shortcuts);
+        let (reads, times, shortcuts) = (&self.options.reads, self.times(block), self.options.shortcuts);
         let (are_slow, engine) = (reads.are_slow(), reads.engine(&self.engine));
         let base = TimedBase::new(Arc::clone(&parent), Arc::clone(reads));
+        let before_block = Arc::clone(&parent);
         let keys = expected_keys(&block.transactions);
         let memory = Arc::new(Memory::<EvmProgram>::new(base, keys));
         match list {
@@ -302,7 +306,7 @@ impl BlockExecutor {
         let options = self.run_options(list.is_some(), records);
         let invalid = if list.is_some() { InvalidTransactions::Reject } else { self.options.invalid };
         let gas = BlockGas::of(&env);
-        let mut factory = EvmFactory::new(env, Arc::clone(&parent), Arc::clone(&self.options.codes), self.settings());
+        let mut factory = EvmFactory::new(env, parent, Arc::clone(&self.options.codes), self.settings(block));
         if transcript.is_some() {
             factory = factory.noting_accesses();
         }
@@ -319,7 +323,7 @@ impl BlockExecutor {
         let read_ns = if are_slow { reads.typical_ns() } else { 0 };
         let prepared = |transaction: &BlockTransaction| {
             let prepared = Transaction::new(Arc::clone(&transaction.env), spec);
-            let learned = shortcuts.learned_times.then(|| times.expected_ns(&transaction.env)).flatten();
+            let learned = times.and_then(|times| times.expected_ns(&transaction.env));
             learned.map_or(prepared.clone(), |ns| prepared.taking(ns)).reading(read_ns)
         };
         let transactions: Vec<_> = block.transactions.iter().map(prepared).collect();
@@ -339,7 +343,7 @@ impl BlockExecutor {
         let locations = self.options.locations.then(|| Locations(memory.keys()));
         // Views hold it as long as they live, and all of them are gone.
         let memory = Arc::into_inner(memory).expect("nobody else works on a block that is over");
-        let changes = committed_changes(memory, &self.engine, &*parent)?;
+        let changes = committed_changes(memory, &self.engine, &*before_block)?;
         let stats = finished.stats;
         record_metrics(&stats);
         let (gas_used, blob_gas_used) = (gas.block_gas_used(), gas.blob);
@@ -354,9 +358,14 @@ impl BlockExecutor {
         })
     }
 
-    fn settings(&self) -> EvmSettings {
-        let shortcuts = self.options.shortcuts;
-        let times = shortcuts.learned_times.then(|| Arc::clone(&self.options.times));
+    /// How long calls take, where a block is worth asking and learning: a few transactions are over before.
+    fn times(&self, block: &RecoveredBlock) -> Option<&Arc<CallTimes>> {
+        let learns = self.options.shortcuts.learned_times && block.transactions.len() >= LEAST_LEARNED;
+        learns.then_some(&self.options.times)
+    }
+
+    fn settings(&self, block: &RecoveredBlock) -> EvmSettings {
+        let (times, shortcuts) = (self.times(block).map(Arc::clone), self.options.shortcuts);
         EvmSettings { times, shortcuts: shortcuts.of_workers(), ..self.options.evm.clone() }
     }
 

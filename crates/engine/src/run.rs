@@ -85,7 +85,12 @@ impl Engine {
     fn workers_for<P: Program>(&self, transactions: &[P::Transaction], options: &RunOptions) -> usize {
         let inline = match options.inline {
             Inline::Automatic if options.schedule != Schedule::Normal => false,
-            Inline::Automatic => sum(transactions.iter().map(P::effort)) < EFFORT_WORTH_A_THREAD,
+            Inline::Automatic => {
+                let effort = sum(transactions.iter().map(P::effort));
+                let largest = transactions.iter().map(P::effort).max().unwrap_or_default();
+                // What the largest leaves is all that another thread could take.
+                effort - largest < effort / LEAST_SHARED || effort < EFFORT_WORTH_A_THREAD
+            }
             Inline::Below(weight) => sum(transactions.iter().map(P::weight)) < weight,
         };
         let most = if inline { 1 } else { self.threads() };
@@ -94,7 +99,9 @@ impl Engine {
 }
 
 /// Nanoseconds of work that pay for waking a thread and waiting for it to leave.
-const EFFORT_WORTH_A_THREAD: u64 = 200_000;
+const EFFORT_WORTH_A_THREAD: u64 = 600_000;
+/// One part in so many of the work must be outside its largest transaction.
+const LEAST_SHARED: u64 = 6;
 
 fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
     numbers.fold(0, u64::saturating_add)

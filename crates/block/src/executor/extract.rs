@@ -46,14 +46,19 @@ pub(super) fn committed_changes(
     parent: &dyn StateReader,
 ) -> Result<Changes, BlockError> {
     let ranges = (memory.cells() / LEAST_CELLS).clamp(1, engine.threads());
-    let parts = memory.take_apart(engine, LEAST_CELLS, |remains| Part::of(remains, ranges));
+    let mut parts = memory.take_apart(engine, LEAST_CELLS, |remains| Part::of(remains, ranges));
     let mut changes = Changes::default();
+    if let [part] = &mut parts[..]
+        && let [all] = &mut part.by_range[..]
+    {
+        let all = std::mem::take(all);
+        add_codes(std::mem::take(&mut part.codes), &mut changes)?;
+        all.merge(parent, &mut changes.accounts)?;
+        return Ok(changes);
+    }
     let mut by_range: Vec<Mutex<InRange>> = (0..ranges).map(|_| Mutex::default()).collect();
     for part in parts {
-        for (address, code_hash, code) in part.codes {
-            let code = code.ok_or(BrokenInvariant::UnknownCode { address, code_hash })?;
-            changes.codes.insert(code_hash, code);
-        }
+        add_codes(part.codes, &mut changes)?;
         for (all, found) in by_range.iter_mut().zip(part.by_range) {
             let all = all.get_mut().unwrap_or_else(PoisonError::into_inner);
             all.changes.extend(found.changes);
@@ -74,23 +79,28 @@ pub(super) fn committed_changes(
     Ok(changes)
 }
 
+fn add_codes(codes: Vec<(Address, B256, Option<Bytes>)>, changes: &mut Changes) -> Result<(), BlockError> {
+    for (address, code_hash, code) in codes {
+        let code = code.ok_or(BrokenInvariant::UnknownCode { address, code_hash })?;
+        changes.codes.insert(code_hash, code);
+    }
+    Ok(())
+}
+
 impl InRange {
     /// Puts what was found in order, and together what several parts found of one account.
-    fn merge(self, parent: &dyn StateReader, merged: &mut Vec<AccountChange>) -> Result<(), BlockError> {
-        let unwritten: AddressMap<_> = self.unwritten.into_iter().collect();
-        // Entries are some 200 bytes; moving their numbers about is cheaper.
-        let number = |(at, found): (u32, &Found)| (found.change.address, at);
-        let mut order: Vec<(Address, u32)> = (0..).zip(&self.changes).map(number).collect();
-        order.sort_unstable();
-        let mut found: Vec<Option<Found>> = self.changes.into_iter().map(Some).collect();
-        let mut take = |at: u32| found[at as usize].take().expect("each entry is taken once");
-        merged.reserve(order.len());
-        for of_account in order.chunk_by(|(left, _), (right, _)| left == right) {
-            let mut of_account = of_account.iter().map(|(_, at)| take(*at));
-            let mut account = of_account.next().expect("a chunk has an entry");
-            of_account.for_each(|more| account.merge(more));
+    fn merge(mut self, parent: &dyn StateReader, merged: &mut Vec<AccountChange>) -> Result<(), BlockError> {
+        let needed = self.changes.iter().any(|found| !found.is_written);
+        let unwritten: AddressMap<_> = self.unwritten.into_iter().filter(|_| needed).collect();
+        self.changes.sort_unstable_by_key(|found| found.change.address);
+        merged.reserve(self.changes.len());
+        let mut found = self.changes.into_iter().peekable();
+        while let Some(mut account) = found.next() {
+            let address = account.change.address;
+            while let Some(more) = found.next_if(|more| more.change.address == address) {
+                account.merge(more);
+            }
             if !account.is_written {
-                let address = account.change.address;
                 let as_before = match unwritten.get(&address) {
                     Some(known) => *known,
                     None => parent.account(&address).map_err(unread)?,

@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::Memory;
 use crate::{
     Engine, Position, Program,
@@ -31,7 +33,7 @@ pub struct Remnant<'a, P: Program> {
 pub struct Remains<'a, P: Program> {
     cells: Vec<&'a mut [Entry<P::Key, Cell<P>>]>,
     /// Keys that were cleared, and when.
-    clears: &'a HashMap<P::Key, Position>,
+    clears: &'a HashMap<P::Key, Position, RandomState>,
 }
 
 impl<P: Program> Remains<'_, P> {
@@ -68,7 +70,7 @@ impl<P: Program> Memory<P> {
         least: usize,
         work: impl Fn(Remains<'_, P>) -> T + Sync,
     ) -> Vec<T> {
-        let mut clears = HashMap::new();
+        let mut clears = HashMap::default();
         if self.clears.load(Ordering::Acquire) {
             for (_, key, cell) in self.table.iter() {
                 let cleared = cell.state.lock().cleared;
@@ -76,6 +78,10 @@ impl<P: Program> Memory<P> {
             }
         }
         let parts = (self.table.len() / least.max(1)).clamp(1, engine.threads());
+        if parts == 1 {
+            let cells = self.table.parts_mut(1).pop().unwrap_or_default();
+            return vec![work(Remains { cells, clears: &clears })];
+        }
         let cells = self.table.parts_mut(parts);
         let parts: Vec<_> =
             cells.into_iter().map(|cells| Mutex::new(Some(Remains { cells, clears: &clears }))).collect();
