@@ -49,7 +49,7 @@ impl CallTimes {
         let took = took_ns.clamp(1, u64::from(u32::MAX));
         let known = place.load(Ordering::Relaxed);
         let next = match known & u64::from(u32::MAX) {
-            before if known >> 32 == tag && before > 0 => (3 * before + took.min(5 * before)).div_ceil(4),
+            before if known >> 32 == tag && before > 0 => ((3 * before + took.min(5 * before)) / 4).max(1),
             _ => took,
         };
         place.store(tag << 32 | next.min(u64::from(u32::MAX)), Ordering::Relaxed);

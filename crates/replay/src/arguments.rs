@@ -197,6 +197,9 @@ pub(crate) struct BenchArguments {
     /// Execute blocks whose transactions declare less gas than this on the calling thread [default: the engine's]
     #[arg(long, value_name = "GAS")]
     pub inline_below: Option<u64>,
+    /// Measure the last number of threads by each block's own access list (EIP-7928) too, made before
+    #[arg(long, conflicts_with = "db")]
+    pub access_list: bool,
     /// Leave out what makes the engine faster, to see what it is worth
     #[arg(long, value_name = "SHORTCUT", value_delimiter = ',', conflicts_with = "db")]
     pub without: Vec<ShortcutArgument>,
@@ -227,6 +230,10 @@ share first.
 --read-latency makes the state slow to answer, for both sides; a batch of reads takes as long as one.
 The engine then chooses by itself to have more workers than cores, unless it has one thread. The
 limit knows nothing of that: it counts work, not waiting.
+
+With --access-list each block is executed by its own access list too. list is the time without it
+over the time with it, bounded like the speed-up; making the list is not in any time, checking every
+position against it is.
 
 With --db a chain of blocks goes the whole way: executed on a RocksDB state, outcome against header,
 state root, and written as durably as --durability says. In order means the oracle, then the root,

@@ -12,7 +12,7 @@ mod workloads;
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
-use ropewalk_block::{BlockError, BlockOutcome, CancelToken};
+use ropewalk_block::{AccessList, BlockError, BlockOutcome, CancelToken};
 use ropewalk_state::StateReader;
 
 pub(crate) use limit::{Limit, RUNS as TIMED_RUNS};
@@ -24,7 +24,7 @@ use crate::{
     fixture::Fixture,
     report::{
         Progress,
-        bench::{BenchReport, BenchReports, SpeculationCost, ThreadsReport},
+        bench::{BenchReport, BenchReports, ListReport, SpeculationCost, ThreadsReport},
         print, print_json,
     },
     run::{Runner, milliseconds, prepare_oracle, time_oracle},
@@ -194,7 +194,9 @@ impl Bench<'_> {
         let oracle = prepare_oracle(fixture, reader).map_err(Failure::Run)?;
         let limit = Limit::of(&oracle, &self.runners[0], fixture, reader).map_err(Failure::Run)?;
         let mut costs = vec![SpeculationCost::default(); self.runners.len()];
-        let sides = self.runners.len() + 1;
+        let list = self.own_list(fixture, reader).map_err(Failure::Run)?;
+        let mut list_cost = SpeculationCost::default();
+        let sides = self.runners.len() + 1 + usize::from(list.is_some());
         let mut samples = vec![Vec::with_capacity(self.arguments.runs.get()); sides];
         for round in 0..self.arguments.runs.get() {
             for place in 0..sides {
@@ -203,9 +205,16 @@ impl Bench<'_> {
                 if self.session.is_interrupted() {
                     return Err(Failure::Interrupted);
                 }
-                let time = match side.checked_sub(1) {
-                    None => sample(|| time_oracle(&oracle)),
-                    Some(runner) => sample(|| {
+                let time = match (side.checked_sub(1), &list) {
+                    (None, _) => sample(|| time_oracle(&oracle)),
+                    (Some(runner), Some(list)) if runner == self.runners.len() => sample(|| {
+                        let run = self.runners[runner - 1].execute_by_access_list(fixture, reader, 0, list);
+                        run.value.map(|execution| {
+                            list_cost.add(&execution.stats);
+                            run.time
+                        })
+                    }),
+                    (Some(runner), _) => sample(|| {
                         let run = self.runners[runner].execute(fixture, reader, 0);
                         run.value.map(|execution| {
                             costs[runner].add(&execution.stats);
@@ -217,6 +226,12 @@ impl Bench<'_> {
             }
         }
         let (sequential, parallel) = samples.split_first().expect("the oracle is always a side");
+        let by_list = match (parallel, &list) {
+            ([.., without, with], Some(_)) => {
+                Some(ListReport { time: Spread::of(with), paired: PairedRatio::of(without, with), cost: list_cost })
+            }
+            _ => None,
+        };
         let in_order = Spread::of(sequential);
         let report = |((runner, times), cost): ((&Runner, &Vec<f64>), SpeculationCost)| {
             let (threads, time) = (runner.threads(), Spread::of(times));
@@ -232,7 +247,20 @@ impl Bench<'_> {
             gas_used: truth.gas_used,
             sequential: in_order,
             parallel: self.runners.iter().zip(parallel).zip(costs).map(report).collect(),
+            by_list,
         })
+    }
+
+    /// The block's own access list, if it is asked for: one that the block can be executed by.
+    fn own_list(&self, fixture: &Fixture, reader: &Arc<dyn StateReader>) -> Result<Option<AccessList>, BlockError> {
+        if !self.arguments.access_list {
+            return Ok(None);
+        }
+        let runner = self.runners.last().expect("there is a number of threads");
+        let record = runner.record(fixture, reader)?.record.expect("an execution that was asked for a record has one");
+        let list = record.access_list();
+        runner.execute_by_access_list(fixture, reader, 0, &list).value?;
+        Ok(Some(list))
     }
 
     fn finish(mut self) -> io::Result<Status> {

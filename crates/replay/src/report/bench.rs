@@ -28,6 +28,19 @@ pub(crate) struct BenchReport {
     pub sequential: Spread,
     /// The engine, for each number of threads in the order asked for.
     pub parallel: Vec<ThreadsReport>,
+    /// The last number of threads by the block's own access list, where that was asked for.
+    pub by_list: Option<ListReport>,
+}
+
+/// The engine by the block's own access list.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ListReport {
+    /// Times.
+    pub time: Spread,
+    /// The time without the list over the time with it.
+    pub paired: PairedRatio,
+    /// What speculation cost: nothing, when the list is right.
+    pub cost: SpeculationCost,
 }
 
 /// The engine with one number of threads.
@@ -132,6 +145,13 @@ impl Serialize for BenchReport {
         map.serialize_entry("wasted", &self.last().map(|last| Figure(last.cost.wasted())))?;
         map.serialize_entry("aborts", &self.last().map(|last| Figure(last.cost.per_run(last.cost.aborts))))?;
         map.serialize_entry("aborts_by_location", &self.last().map(|last| last.cost.by_location()))?;
+        if let Some(list) = &self.by_list {
+            map.serialize_entry("list_ms", &Figure(list.time.median))?;
+            map.serialize_entry("list_ratio", &Figure(list.paired.median))?;
+            map.serialize_entry("list_ratio_low", &Figure(list.paired.low))?;
+            map.serialize_entry("list_ratio_high", &Figure(list.paired.high))?;
+            map.serialize_entry("list_aborts", &Figure(list.cost.per_run(list.cost.aborts)))?;
+        }
         for report in &self.parallel {
             map.serialize_entry(&format!("t{}_speedup", report.threads), &Figure(report.speedup))?;
             map.serialize_entry(&format!("t{}_share", report.threads), &Figure(report.share()))?;
@@ -237,6 +257,11 @@ impl BenchReports {
         }
         columns.extend(["overhead", "limit", "speed-up"].map(|name| (name.into(), Right)));
         columns.extend([("95 %".into(), Left), ("share".into(), Right), ("wasted".into(), Right)]);
+        let has_lists = self.blocks.iter().any(|block| block.by_list.is_some());
+        if has_lists {
+            columns.extend([("list ms".into(), Right), ("list".into(), Right), ("95 %".into(), Left)]);
+            columns.push(("aborts".into(), Right));
+        }
         let mut table = Table::new(columns);
         let mut rows: Vec<_> = self.blocks.iter().zip(&self.labels).collect();
         let speedup = |block: &BenchReport| block.last().map_or(1.0, |last| last.speedup);
@@ -255,6 +280,11 @@ impl BenchReports {
             row.push(bounds.unwrap_or_default());
             row.push(ratio(block.last().map(ThreadsReport::share)));
             row.push(block.last().map_or_else(String::new, |last| format!("{:.1} %", last.cost.wasted() * 100.0)));
+            if let Some(ListReport { time, paired, cost }) = &block.by_list {
+                row.extend([milliseconds(time.median), format!("{:.3}", paired.median)]);
+                row.extend([format!("{:.3}..{:.3}", paired.low, paired.high)]);
+                row.push(format!("{:.1}", cost.per_run(cost.aborts)));
+            }
             table.push(row);
         }
         table
@@ -284,6 +314,11 @@ impl Serialize for Summary<'_> {
         map.serialize_entry("speedup_min", &least(last))?;
         map.serialize_entry("share_geomean", &geometric_mean(reports.shares(last)).map(Figure))?;
         map.serialize_entry("overhead_geomean", &geometric_mean(reports.overheads()).map(Figure))?;
+        let lists = || reports.blocks.iter().filter(|block| block.gas_used > 0).filter_map(|block| block.by_list);
+        if lists().next().is_some() {
+            let mean = geometric_mean(lists().map(|list| list.paired.median));
+            map.serialize_entry("list_ratio_geomean", &mean.map(Figure))?;
+        }
         for (place, threads) in reports.threads.iter().enumerate() {
             map.serialize_entry(&format!("t{threads}_speedup_geomean"), &mean(place))?;
             map.serialize_entry(&format!("t{threads}_speedup_min"), &least(place))?;
@@ -316,6 +351,7 @@ mod tests {
             gas_used: 63_000,
             sequential: spread(sequential_ms),
             parallel: vec![threads(1, one_ms), threads(2, two_ms)],
+            by_list: None,
         }
     }
 
