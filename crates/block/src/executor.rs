@@ -295,7 +295,7 @@ impl BlockExecutor {
         let keys = expected_keys(&block.transactions);
         let memory = Arc::new(Memory::<EvmProgram>::new(base, keys));
         match list {
-            Some(list) => access_list::seed(&memory, list, &*parent),
+            Some(list) => access_list::seed(&memory, list, &*parent, engine),
             None if are_slow => prefetch(&memory, &block.transactions, &*parent),
             None if shortcuts.fetched_parties => fetch_parties(&memory, &block.transactions, &self.engine),
             None => {}

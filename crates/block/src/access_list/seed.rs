@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use alloy_eip7928::AccountChanges;
 use alloy_primitives::{Address, KECCAK256_EMPTY, U256, keccak256};
-use ropewalk_engine::{Memory, Position};
+use ropewalk_engine::{Engine, Memory, Position};
 use ropewalk_evm::{AccountDelta, AccountValue, BalanceStep, EvmDelta, EvmKey, EvmProgram, EvmValue, Existence};
 use ropewalk_state::StateReader;
 
@@ -17,33 +17,39 @@ use crate::bundle::analysed;
 /// Reads in one batch.
 const BATCH: usize = 64;
 
-/// Reads ahead what the list names, and fills the memory with what it says. What cannot be read is left out: it may be
-/// that nothing needs it.
-pub(crate) fn seed(memory: &Memory<EvmProgram>, list: &AccessList, reader: &dyn StateReader) {
-    prefetch(memory, list, reader);
+/// Accounts that are worth another thread.
+const LEAST_ACCOUNTS: usize = 16;
+
+/// Reads ahead what the list names, and fills the memory with what it says, on the engine's threads: a part of the accounts,
+/// with their slots, to each. What cannot be read is left out: it may be that nothing needs it.
+pub(crate) fn seed(memory: &Memory<EvmProgram>, list: &AccessList, reader: &dyn StateReader, engine: &Engine) {
     let nothing = AccessListExtension::default();
     let extension = list.extension.as_ref().unwrap_or(&nothing);
-    for account in &list.accounts {
-        seed_account(memory, account, extension);
-        for slot in &account.storage_changes {
-            let key = EvmKey::Slot(account.address, slot.slot);
-            for change in &slot.changes {
-                memory.seed(at(change.block_access_index.get()), &key, EvmDelta::Slot(change.new_value));
+    engine.in_parts(list.accounts.len(), LEAST_ACCOUNTS, |part| {
+        let accounts = &list.accounts[part];
+        prefetch(memory, accounts, reader);
+        for account in accounts {
+            seed_account(memory, account, extension);
+            for slot in &account.storage_changes {
+                let key = EvmKey::Slot(account.address, slot.slot);
+                for change in &slot.changes {
+                    memory.seed(at(change.block_access_index.get()), &key, EvmDelta::Slot(change.new_value));
+                }
             }
         }
-    }
+    });
 }
 
-fn prefetch(memory: &Memory<EvmProgram>, list: &AccessList, reader: &dyn StateReader) {
-    for accounts in list.accounts.chunks(BATCH) {
+fn prefetch(memory: &Memory<EvmProgram>, accounts: &[AccountChanges], reader: &dyn StateReader) {
+    let slots = accounts.iter().flat_map(|account| account.storage_slots().map(|slot| (account.address, slot)));
+    let slots: Vec<(Address, U256)> = slots.collect();
+    for accounts in accounts.chunks(BATCH) {
         let addresses: Vec<Address> = accounts.iter().map(|account| account.address).collect();
         let Ok(values) = reader.accounts(&addresses) else { continue };
         for (address, value) in addresses.into_iter().zip(values) {
             memory.preload(&EvmKey::Account(address), EvmValue::Account(Box::new(value.into())));
         }
     }
-    let slots = list.accounts.iter().flat_map(|account| account.storage_slots().map(|slot| (account.address, slot)));
-    let slots: Vec<(Address, U256)> = slots.collect();
     for slots in slots.chunks(BATCH) {
         let Ok(values) = reader.storages(slots) else { continue };
         for ((address, slot), value) in slots.iter().zip(values) {
