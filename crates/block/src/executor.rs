@@ -45,7 +45,7 @@ use crate::{
     InvalidTransactions, Position, Record, RecoveredBlock, RequestContracts,
     access_list::{self, Verifier},
     positions,
-    slow_reads::{SlowReads, TimedBase, fetch_parties, prefetch},
+    slow_reads::{SlowReads, TimedBase, prefetch},
 };
 
 /// What an executor is asked for, and how it goes about it.
@@ -288,7 +288,7 @@ impl BlockExecutor {
         let chain = self.chain.for_block(&block.header);
         let env = chain.evm_env(&block.header);
         let spec = env.cfg_env.spec;
-        let (reads, times, shortcuts) = (&self.options.reads, self.times(block), self.options.shortcuts);
+        let (reads, times) = (&self.options.reads, self.times(block));
         let (are_slow, engine) = (reads.are_slow(), reads.engine(&self.engine));
         let base = TimedBase::new(Arc::clone(&parent), Arc::clone(reads));
         let before_block = Arc::clone(&parent);
@@ -297,7 +297,6 @@ impl BlockExecutor {
         match list {
             Some(list) => access_list::seed(&memory, list, &*parent, engine),
             None if are_slow => prefetch(&memory, &block.transactions, &*parent),
-            None if shortcuts.fetched_parties => fetch_parties(&memory, &block.transactions, &self.engine),
             None => {}
         }
         let verifier = list.map(|list| Verifier::new(list, block.transactions.len()));

@@ -29,9 +29,6 @@ const SLOW_NS: u64 = 20_000;
 const UNKNOWN_NS: u64 = 1_000;
 /// Workers that wait at the same time.
 const MOST_WORKERS: usize = 32;
-/// Payments whose parties are worth another thread.
-const LEAST_PAYMENTS: usize = 256;
-
 /// What an executor knows about its state's latency, kept from block to block.
 #[derive(Debug)]
 pub struct SlowReads {
@@ -101,23 +98,6 @@ impl Base<EvmProgram> for TimedBase {
     fn read(&self, key: &EvmKey) -> Result<EvmValue, StateError> {
         self.reads.time(|| self.base.read(key))
     }
-}
-
-/// Reads what the parties of plain payments were before the block, on the engine's threads. Payments are made by one thread,
-/// since each is over before another has heard of it, and half of the time that one takes goes into this. Where other
-/// transactions give the threads enough to do, nothing is won by it.
-pub(crate) fn fetch_parties(memory: &Memory<EvmProgram>, transactions: &[BlockTransaction], engine: &Engine) {
-    let is_payment = |transaction: &&BlockTransaction| transaction.env.data.is_empty();
-    let payments = transactions.iter().filter(is_payment).count();
-    if engine.threads() == 1 || payments < 2 * LEAST_PAYMENTS || payments < transactions.len() / 8 * 7 {
-        return;
-    }
-    engine.in_parts(transactions.len(), LEAST_PAYMENTS, |part| {
-        for transaction in transactions[part].iter().filter(is_payment) {
-            let parties = [Some(&transaction.env.caller), transaction.env.kind.to()];
-            parties.into_iter().flatten().for_each(|party| memory.fetch(&EvmKey::Account(*party)));
-        }
-    });
 }
 
 /// Reads in one batch what the transactions themselves name. What cannot be read is read again, by whoever needs it.

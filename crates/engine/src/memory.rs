@@ -237,13 +237,6 @@ impl<P: Program> Memory<P> {
         let _ = cell.base.set(value);
     }
 
-    /// Reads the value of `key` before the block, unless it is known already. What cannot be read is read again by whoever
-    /// needs it, and fails there.
-    pub fn fetch(&self, key: &P::Key) {
-        let id = self.intern(key);
-        let _ = self.base_value(id, self.table.cell(id));
-    }
-
     /// The value of `key` before the block, where somebody needed to know it.
     pub fn base(&self, key: &P::Key) -> Option<&P::Value> {
         self.table.cell(self.table.find(key)?).base.get()

@@ -141,9 +141,9 @@ fn expected_effort(env: &TxEnv, spec: SpecId) -> u64 {
         return 0;
     }
     let gas_per_ns = match spec {
-        _ if spec.is_enabled_in(SpecId::BERLIN) => 3,
-        _ if spec.is_enabled_in(SpecId::TANGERINE) => 10,
-        _ => 20,
+        _ if spec.is_enabled_in(SpecId::BERLIN) => 5,
+        _ if spec.is_enabled_in(SpecId::TANGERINE) => 16,
+        _ => 32,
     };
     env.gas_limit / gas_per_ns
 }

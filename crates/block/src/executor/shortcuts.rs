@@ -16,8 +16,6 @@ pub struct Shortcuts {
     pub commits_at_once: bool,
     /// Plain payments are made without revm.
     pub direct_payments: bool,
-    /// The parties of payments are read on all threads before one thread makes the payments.
-    pub fetched_parties: bool,
     /// Keccak hashes of short inputs are remembered within a block.
     pub remembered_hashes: bool,
 }
@@ -30,7 +28,6 @@ impl Shortcuts {
         learned_times: true,
         commits_at_once: true,
         direct_payments: true,
-        fetched_parties: true,
         remembered_hashes: true,
     };
 
@@ -41,7 +38,6 @@ impl Shortcuts {
         learned_times: false,
         commits_at_once: false,
         direct_payments: false,
-        fetched_parties: false,
         remembered_hashes: false,
     };
 

@@ -16,8 +16,6 @@ pub(crate) enum ShortcutArgument {
     CommitsAtOnce,
     /// Plain payments are made without revm
     DirectPayments,
-    /// Parties of payments are read on all threads
-    FetchedParties,
     /// Keccak hashes of short inputs are remembered within a block
     RememberedHashes,
     /// All of these
@@ -35,7 +33,6 @@ impl ShortcutArgument {
                 Self::LearnedTimes => shortcuts.learned_times = false,
                 Self::CommitsAtOnce => shortcuts.commits_at_once = false,
                 Self::DirectPayments => shortcuts.direct_payments = false,
-                Self::FetchedParties => shortcuts.fetched_parties = false,
                 Self::RememberedHashes => shortcuts.remembered_hashes = false,
                 Self::All => shortcuts = Shortcuts::NONE,
             }

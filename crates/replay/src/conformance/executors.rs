@@ -6,7 +6,7 @@ use alloy_consensus::Header;
 use alloy_hardforks::EthereumHardforks;
 use ropewalk_block::{
     AccessList, BlockError, BlockExecutor, BlockOutcome, CancelToken, ChainSpec, CodeCache, Engine, ExecutorOptions,
-    InvalidTransactions, Record, RecoveredBlock, RequestContracts, Schedule, oracle,
+    InvalidTransactions, Record, RecoveredBlock, RequestContracts, Schedule, Shortcuts, oracle,
 };
 use ropewalk_state::StateReader;
 
@@ -36,13 +36,14 @@ pub(super) struct Engines {
 }
 
 impl Engines {
-    /// Engines that run under `schedule`, never inline.
+    /// Engines that run under `schedule` with these shortcuts, never inline.
     ///
     /// # Errors
     /// When threads cannot be started.
     pub(super) fn new(
         threads: &[NonZeroUsize],
         schedule: Schedule,
+        shortcuts: Shortcuts,
         lists: Lists,
         codes: Arc<CodeCache>,
         cancel: CancelToken,
@@ -54,6 +55,7 @@ impl Engines {
         let options = ExecutorOptions {
             codes,
             schedule,
+            shortcuts,
             record: true,
             inline_below_gas: Some(0),
             cancel: Some(cancel),

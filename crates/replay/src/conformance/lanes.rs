@@ -16,7 +16,7 @@ use std::{
 };
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use ropewalk_block::{CancelToken, CodeCache, Schedule};
+use ropewalk_block::{CancelToken, CodeCache, Schedule, Shortcuts};
 
 use super::{
     blockchain,
@@ -77,6 +77,7 @@ impl Lanes {
     pub(super) fn new(
         threads: &[NonZeroUsize],
         schedule: Schedule,
+        shortcuts: Shortcuts,
         lists: Lists,
         interrupt: &CancelToken,
     ) -> Result<Self, NoThreads> {
@@ -86,7 +87,7 @@ impl Lanes {
             let name = move |_| format!("ropewalk-lane-{index}");
             let pool = ThreadPoolBuilder::new().num_threads(1).thread_name(name).build();
             let pool = pool.map_err(|source| NoThreads { threads: 1, source })?;
-            let engines = Engines::new(threads, schedule, lists, Arc::clone(&codes), interrupt.clone())?;
+            let engines = Engines::new(threads, schedule, shortcuts, lists, Arc::clone(&codes), interrupt.clone())?;
             Ok(Lane { pool, engines })
         };
         let lanes = (0..cores).map(lane).collect::<Result<_, _>>()?;

@@ -50,7 +50,7 @@ use self::{
     summary::{Found, Summary},
 };
 use crate::{
-    arguments::{ConformanceArguments, ScheduleArgument},
+    arguments::{ConformanceArguments, ScheduleArgument, ShortcutArgument},
     compare::chain_of,
     status::Status,
 };
@@ -64,7 +64,8 @@ pub(crate) fn conformance(arguments: &ConformanceArguments, interrupt: &CancelTo
     let read_bytes = Arc::new(AtomicU64::new(0));
     let summary = Summary::new(arguments.json, archive::size_bytes(&arguments.paths));
     let lists = if arguments.access_lists { Lists::GivenAndOwn } else { Lists::Given };
-    let lanes = match Lanes::new(&threads, schedule(arguments.schedule), lists, interrupt) {
+    let shortcuts = ShortcutArgument::all_but(&arguments.without);
+    let lanes = match Lanes::new(&threads, schedule(arguments.schedule), shortcuts, lists, interrupt) {
         Ok(lanes) => lanes,
         Err(error) => {
             summary.refuse(&chain_of(&error));
