@@ -146,7 +146,7 @@ impl Scheduler {
             remaining: effort,
             ready: BinaryHeap::new(),
             recheck: BTreeSet::new(),
-            window: Window::new(plan.workers, plan.window_per_worker),
+            window: Window::new(plan.workers, plan.window_per_worker, count),
             workers: plan.workers,
             budget: total.saturating_mul(u64::from(plan.speculation_multiple)),
             parked: 0,

@@ -21,10 +21,10 @@ const COMMITS_BEFORE_TRIAL: u32 = 8;
 const MOST_COMMITS_BETWEEN_TRIALS: u32 = 256;
 
 impl Window {
-    /// The window of a run: open as far as it goes.
-    pub(super) fn new(workers: u32, per_worker: u32) -> Self {
+    /// The window of a run over so many transactions: open as far as it goes.
+    pub(super) fn new(workers: u32, per_worker: u32, count: u32) -> Self {
         let helpers = workers.saturating_sub(1);
-        let most = helpers.saturating_mul(per_worker);
+        let most = helpers.saturating_mul(per_worker).min(count);
         Self { size: most, step: helpers.saturating_mul(2), most, until_trial: 0, between_trials: COMMITS_BEFORE_TRIAL }
     }
 
