@@ -177,7 +177,7 @@ impl Scheduler {
     /// lead straight to the same worker's next task.
     pub(crate) fn report(&mut self, report: Report, dirty: &[Position]) -> Option<Task> {
         let follow_up = match report {
-            Report::Executed { index } => {
+            Report::Executed { index } | Report::Validated { index, holds: true } => {
                 self.executed(index);
                 None
             }
@@ -188,10 +188,6 @@ impl Scheduler {
             Report::Deferred { index } => {
                 self.restart(index, Phase::Deferred);
                 self.stats.failures += 1;
-                None
-            }
-            Report::Validated { index, holds: true } => {
-                self.validated(index);
                 None
             }
             Report::Validated { index, holds: false } => self.run_again(index),
@@ -411,16 +407,8 @@ impl Scheduler {
         Task::Validate { index, incarnation }
     }
 
+    /// There is a result, or there still is.
     fn executed(&mut self, index: TxIndex) {
-        let transaction = self.transaction_mut(index.0);
-        transaction.phase = Phase::Executed;
-        if transaction.dirty {
-            self.recheck.insert(index.0);
-        }
-        self.wake_waiters(index);
-    }
-
-    fn validated(&mut self, index: TxIndex) {
         let transaction = self.transaction_mut(index.0);
         transaction.phase = Phase::Executed;
         if transaction.dirty {
