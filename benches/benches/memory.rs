@@ -1,7 +1,9 @@
 //! How much memory a gigagas block takes at its peak: in order, and in parallel.
 //!
-//! Each way has a process of its own, which prepares the same block and executes it once; one more process only prepares
-//! it. What the peak of the one is above that of the other is what execution takes.
+//! Each way has a process of its own, which prepares the same block and executes it once. What the peak is above what the
+//! process held before is what execution takes beyond what preparing has left free.
+
+#![expect(clippy::print_stdout, reason = "a bench tells its figures on standard output")]
 
 use std::{env, error::Error, fs, num::NonZeroUsize, process::Command, sync::Arc};
 
