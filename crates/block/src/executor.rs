@@ -322,8 +322,11 @@ impl BlockExecutor {
         let read_ns = if are_slow { reads.typical_ns() } else { 0 };
         let prepared = |transaction: &BlockTransaction| {
             let prepared = Transaction::new(Arc::clone(&transaction.env), spec);
-            let learned = times.and_then(|times| times.expected_ns(&transaction.env));
-            learned.map_or(prepared.clone(), |ns| prepared.taking(ns)).reading(read_ns)
+            let prepared = match times.and_then(|times| times.expected_ns(&transaction.env)) {
+                Some(ns) => prepared.taking(ns),
+                None => prepared,
+            };
+            prepared.reading(read_ns)
         };
         let transactions: Vec<_> = block.transactions.iter().map(prepared).collect();
         hook.footprints = self.options.footprints.then(|| Footprints::of(&transactions));

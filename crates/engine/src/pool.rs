@@ -41,13 +41,19 @@ impl Engine {
         self.threads.get()
     }
 
-    /// Splits `0..count` into one range for each thread, but none of less than `least`, and hands each to `work` on a
-    /// thread of its own, the first on this one. Returns what came of them, in order.
+    /// Parts that `count` things are split into: one for each thread, but none of less than `least`.
+    #[must_use]
+    pub fn parts(&self, count: usize, least: usize) -> usize {
+        (count / least.max(1)).clamp(1, self.threads())
+    }
+
+    /// Splits `0..count` into its [parts](Self::parts), and hands each to `work` on a thread of its own, the first on this
+    /// one. Returns what came of them, in order.
     ///
     /// # Panics
     /// When `work` does.
     pub fn in_parts<T: Send>(&self, count: usize, least: usize, work: impl Fn(Range<usize>) -> T + Sync) -> Vec<T> {
-        let parts = (count / least.max(1)).clamp(1, self.threads());
+        let parts = self.parts(count, least);
         let results: Vec<Mutex<Option<T>>> = (0..parts).map(|_| Mutex::new(None)).collect();
         self.scatter(parts, |part| {
             let result = work(part * count / parts..(part + 1) * count / parts);

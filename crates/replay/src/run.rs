@@ -82,8 +82,7 @@ impl Runner {
         reader: &Arc<dyn StateReader>,
         repetition: u64,
     ) -> Timed<Result<Execution, BlockError>> {
-        let executor =
-            BlockExecutor::new(Arc::clone(&fixture.chain.spec), self.engine.clone(), self.options(repetition));
+        let executor = self.executor(fixture, self.options(repetition));
         timed(|| executor.execute(&fixture.block, Arc::clone(reader)))
     }
 
@@ -95,8 +94,7 @@ impl Runner {
         repetition: u64,
         list: &AccessList,
     ) -> Timed<Result<Execution, BlockError>> {
-        let executor =
-            BlockExecutor::new(Arc::clone(&fixture.chain.spec), self.engine.clone(), self.options(repetition));
+        let executor = self.executor(fixture, self.options(repetition));
         timed(|| executor.execute_by_access_list(&fixture.block, Arc::clone(reader), list))
     }
 
@@ -111,7 +109,7 @@ impl Runner {
         most_events: usize,
     ) -> (Timed<Result<Execution, BlockError>>, Timeline) {
         let options = ExecutorOptions { locations: true, ..self.options(repetition) };
-        let executor = BlockExecutor::new(Arc::clone(&fixture.chain.spec), self.engine.clone(), options);
+        let executor = self.executor(fixture, options);
         let recorder = Recorder::new(self.threads(), most_events);
         let (block, parent) = (&fixture.block, Arc::clone(reader));
         let run = timed(|| match list {
@@ -127,7 +125,7 @@ impl Runner {
     /// As [`BlockExecutor::execute`].
     pub(crate) fn record(&self, fixture: &Fixture, reader: &Arc<dyn StateReader>) -> Result<Execution, BlockError> {
         let options = ExecutorOptions { record: true, ..self.options(0) };
-        let executor = BlockExecutor::new(Arc::clone(&fixture.chain.spec), self.engine.clone(), options);
+        let executor = self.executor(fixture, options);
         executor.execute(&fixture.block, Arc::clone(reader))
     }
 
@@ -141,7 +139,7 @@ impl Runner {
         reader: &Arc<dyn StateReader>,
     ) -> Result<(Dependencies, Locations), BlockError> {
         let options = ExecutorOptions { dependencies: true, locations: true, ..self.options(0) };
-        let executor = BlockExecutor::new(Arc::clone(&fixture.chain.spec), self.engine.clone(), options);
+        let executor = self.executor(fixture, options);
         let execution = executor.execute(&fixture.block, Arc::clone(reader))?;
         let found = execution.dependencies.zip(execution.locations);
         Ok(found.expect("an execution that was asked for dependencies and locations comes with them"))
@@ -157,10 +155,7 @@ impl Runner {
         fixture: &Fixture,
         reader: &Arc<dyn StateReader>,
     ) -> Result<(Footprints, Vec<HashMap<EvmKey, f64>>), BlockError> {
-        let execute = |options| {
-            let executor = BlockExecutor::new(Arc::clone(&fixture.chain.spec), self.engine.clone(), options);
-            executor.execute(&fixture.block, Arc::clone(reader))
-        };
+        let execute = |options| self.executor(fixture, options).execute(&fixture.block, Arc::clone(reader));
         let options = ExecutorOptions { footprints: true, ..self.options(0) };
         let footprints = execute(options)?.footprints.expect("an execution that was asked for footprints has them");
         // Apart from them: an inspected transaction observes more.
@@ -172,6 +167,10 @@ impl Runner {
             }
         }
         Ok((footprints, arrivals))
+    }
+
+    fn executor(&self, fixture: &Fixture, options: ExecutorOptions) -> BlockExecutor {
+        BlockExecutor::new(Arc::clone(&fixture.chain.spec), self.engine.clone(), options)
     }
 
     fn options(&self, repetition: u64) -> ExecutorOptions {

@@ -94,6 +94,35 @@ impl Session {
         }
     }
 
+    /// All fixtures under `paths`, and the progress through them. What cannot be searched is said; how often, comes too.
+    pub(crate) fn begin(&self, paths: &[PathBuf], status: &mut Status) -> (Vec<PathBuf>, Progress, u64) {
+        let mut refused = Vec::new();
+        let fixtures = self.discover(paths, status, |error| refused.push(chain_of(error)));
+        let progress = Progress::new(fixtures.len() as u64);
+        refused.iter().for_each(|error| progress.say(&format!("error: {error}")));
+        (fixtures, progress, refused.len() as u64)
+    }
+
+    /// Reads one fixture whose block is valid, and what the oracle says about it. What is wrong with another is said.
+    ///
+    /// # Errors
+    /// The status that it makes.
+    pub(crate) fn open_valid(
+        &mut self,
+        directory: &Path,
+        progress: &Progress,
+    ) -> Result<(Fixture, Ground, BlockOutcome), Status> {
+        let Opened { fixture, ground, truth } = self.open(directory).map_err(|error| refuse(progress, &error))?;
+        progress.begin(fixture.label());
+        match truth {
+            Ok(truth) => Ok((fixture, ground, truth)),
+            Err(error) => {
+                progress.say(&format!("invalid: {}: {}", fixture.place(), chain_of(&error)));
+                Err(Status::Mismatch)
+            }
+        }
+    }
+
     /// Runs parallel work that is not the engine's.
     pub(crate) fn in_pool<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.pool.install(work)

@@ -45,7 +45,7 @@ pub(super) fn committed_changes(
     engine: &Engine,
     parent: &dyn StateReader,
 ) -> Result<Changes, BlockError> {
-    let ranges = (memory.cells() / LEAST_CELLS).clamp(1, engine.threads());
+    let ranges = engine.parts(memory.cells(), LEAST_CELLS);
     let mut parts = memory.take_apart(engine, LEAST_CELLS, |remains| Part::of(remains, ranges));
     let mut changes = Changes::default();
     if let [part] = &mut parts[..]
@@ -124,7 +124,7 @@ impl Part {
     fn of(remains: Remains<'_, EvmProgram>, ranges: usize) -> Self {
         let mut part = Self { by_range: (0..ranges).map(|_| InRange::default()).collect(), codes: Vec::new() };
         let mut places = AddressMap::<usize>::default();
-        remains.for_each(|Remnant { key, base, value, .. }| match (key, value) {
+        remains.for_each(|Remnant { key, base, value }| match (key, value) {
             (EvmKey::Account(address), Some(EvmValue::Account(value))) => {
                 let before = base.as_ref().and_then(account_of);
                 let found = part.found(&mut places, *address);

@@ -24,8 +24,6 @@ pub struct Remnant<'a, P: Program> {
     pub base: Option<P::Value>,
     /// Its value after the last committed transaction, where one wrote it.
     pub value: Option<P::Value>,
-    /// Whether a committed write cleared what this key shadows.
-    pub cleared: bool,
 }
 
 /// A part of what is left.
@@ -43,7 +41,7 @@ impl<P: Program> Remains<'_, P> {
             let Some((key, cell)) = entry.taken() else { continue };
             let base = cell.base.take();
             if !cell.written.load(Ordering::Relaxed) {
-                with(Remnant { key, base, value: None, cleared: false });
+                with(Remnant { key, base, value: None });
                 continue;
             }
             let state = cell.state.get_mut();
@@ -53,7 +51,7 @@ impl<P: Program> Remains<'_, P> {
                 Some(clear) if at < clear => P::hidden(key),
                 _ => value,
             });
-            with(Remnant { key, base, value, cleared: state.cleared.is_some() });
+            with(Remnant { key, base, value });
         }
     }
 }
@@ -77,7 +75,7 @@ impl<P: Program> Memory<P> {
                 clears.extend(cleared.map(|at| (key.clone(), at)));
             }
         }
-        let parts = (self.table.len() / least.max(1)).clamp(1, engine.threads());
+        let parts = engine.parts(self.table.len(), least);
         if parts == 1 {
             let cells = self.table.parts_mut(1).pop().unwrap_or_default();
             return vec![work(Remains { cells, clears: &clears })];

@@ -28,7 +28,7 @@ use crate::{
         print, print_json,
     },
     run::{Runner, milliseconds, prepare_oracle, time_oracle},
-    session::{NoThreads, Opened, Session, refuse},
+    session::{NoThreads, Session},
     status::Status,
 };
 
@@ -71,7 +71,6 @@ pub(crate) fn bench(arguments: &BenchArguments, interrupt: CancelToken) -> io::R
         }
     };
     let mut status = Status::default();
-    let mut refused = Vec::new();
     // Kept until everything is measured.
     let generated = match &arguments.workload {
         Some(workload) => match workloads::generate(*workload, arguments) {
@@ -85,12 +84,10 @@ pub(crate) fn bench(arguments: &BenchArguments, interrupt: CancelToken) -> io::R
     };
     let mut paths = arguments.paths.clone();
     paths.extend(generated.iter().map(|directory| directory.path().to_owned()));
-    let fixtures = session.discover(&paths, &mut status, |error| refused.push(chain_of(error)));
-    let progress = Progress::new(fixtures.len() as u64);
-    refused.iter().for_each(|error| progress.say(&format!("error: {error}")));
+    let (fixtures, progress, unusable) = session.begin(&paths, &mut status);
     let threads = runners.iter().map(Runner::threads).collect();
     let mut reports = BenchReports::new(threads, arguments.runs.get());
-    reports.unusable = refused.len() as u64;
+    reports.unusable = unusable;
     let mut bench = Bench { arguments, session, runners, progress, reports, status };
     for directory in &fixtures {
         if bench.session.is_interrupted() {
@@ -119,25 +116,14 @@ fn prepare(arguments: &BenchArguments, interrupt: CancelToken) -> Result<(Sessio
 
 impl Bench<'_> {
     fn block(&mut self, directory: &Path) -> io::Result<()> {
-        let opened = match self.session.open(directory) {
+        let (fixture, ground, truth) = match self.session.open_valid(directory, &self.progress) {
             Ok(opened) => opened,
-            Err(error) => {
-                let status = refuse(&self.progress, &error);
+            Err(status) => {
                 self.count_refused(status);
                 return Ok(());
             }
         };
-        let Opened { fixture, ground, truth } = &opened;
-        let label = fixture.label();
-        self.progress.begin(label.clone());
-        let truth = match truth {
-            Ok(truth) => truth,
-            Err(error) => {
-                self.progress.say(&format!("invalid: {}: {}", fixture.place(), chain_of(error)));
-                self.count_refused(Status::Mismatch);
-                return Ok(());
-            }
-        };
+        let (fixture, truth) = (&fixture, &truth);
         let mut reader = ground.reader();
         if let Some(latency) = self.arguments.read_latency.filter(|latency| *latency > 0) {
             reader = Arc::new(slow::SlowReader::new(reader, Duration::from_micros(latency)));
@@ -151,7 +137,7 @@ impl Bench<'_> {
                 if self.arguments.json {
                     self.progress.aside(|| print_json(&report))?;
                 }
-                self.reports.add(report, label);
+                self.reports.add(report, fixture.label());
                 self.progress.advance(truth.gas_used, 1);
             }
             Err(Failure::Interrupted | Failure::Run(BlockError::Cancelled { .. })) => {}

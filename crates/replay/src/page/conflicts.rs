@@ -5,12 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use maud::{Markup, html};
 use ropewalk_block::{Link, TxIndex};
 
-use super::{
-    heat::short,
-    survey::Detail,
-    timeline::{fixed, time},
-};
-use crate::cause::field_names;
+use super::{heat::short, survey::Detail, timeline::time};
+use crate::{cause::field_names, report::fixed};
 
 /// Arcs that are drawn: those of the longest chain, then those of the transactions that take longest.
 const MOST_ARCS: usize = 600;

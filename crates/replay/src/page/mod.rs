@@ -27,7 +27,7 @@ use crate::{
     compare::{self, chain_of},
     report::{Progress, counted, print},
     run::Runner,
-    session::{NoThreads, Opened, Session, refuse},
+    session::{NoThreads, Session},
     status::Status,
     whole_file::write_whole,
 };
@@ -56,11 +56,8 @@ pub(crate) fn report(arguments: &PageArguments, interrupt: CancelToken) -> io::R
         }
     };
     let mut status = Status::default();
-    let mut refused = Vec::new();
-    let fixtures = session.discover(&arguments.paths, &mut status, |error| refused.push(chain_of(error)));
-    let progress = Progress::new(fixtures.len() as u64);
-    refused.iter().for_each(|error| progress.say(&format!("error: {error}")));
-    let page = Page::new(runner.threads(), arguments.details, refused.len() as u64);
+    let (fixtures, progress, unusable) = session.begin(&arguments.paths, &mut status);
+    let page = Page::new(runner.threads(), arguments.details, unusable);
     let mut survey = Survey { arguments, session, runner, progress, page, status };
     for directory in &fixtures {
         if survey.session.is_interrupted() {
@@ -81,22 +78,11 @@ fn prepare(arguments: &PageArguments, interrupt: CancelToken) -> Result<(Session
 impl Survey<'_> {
     /// Adds a block to the page.
     fn block(&mut self, directory: &Path) {
-        let opened = match self.session.open(directory) {
+        let (fixture, ground, truth) = match self.session.open_valid(directory, &self.progress) {
             Ok(opened) => opened,
-            Err(error) => {
-                let status = refuse(&self.progress, &error);
-                return self.leave_out(status);
-            }
+            Err(status) => return self.leave_out(status),
         };
-        let Opened { fixture, ground, truth } = &opened;
-        self.progress.begin(fixture.label());
-        let truth = match truth {
-            Ok(truth) => truth,
-            Err(error) => {
-                self.progress.say(&format!("invalid: {}: {}", fixture.place(), chain_of(error)));
-                return self.leave_out(Status::Mismatch);
-            }
-        };
+        let (fixture, truth) = (&fixture, &truth);
         let reader = ground.reader();
         let run = self.runner.execute(fixture, &reader, 0).value;
         let difference = compare::results(run.as_ref().map(|execution| &execution.outcome), Ok(truth));

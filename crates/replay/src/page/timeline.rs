@@ -8,6 +8,7 @@ use ropewalk_block::{Incarnation, Span, Step, Timeline, TxIndex};
 use super::survey::Detail;
 use crate::{
     cause::{cause_name, field_names},
+    report::fixed,
     run::milliseconds,
 };
 
@@ -140,9 +141,4 @@ pub(super) fn time(seconds: f64) -> String {
         ms if ms < 100.0 => format!("{ms:.2} ms"),
         ms => format!("{ms:.0} ms"),
     }
-}
-
-/// A coordinate with two digits after the point.
-pub(super) fn fixed(value: f64) -> String {
-    format!("{value:.2}")
 }

@@ -50,6 +50,11 @@ pub(crate) fn milliseconds(value: f64) -> String {
     }
 }
 
+/// A coordinate or a ratio with two digits after the point.
+pub(crate) fn fixed(value: f64) -> String {
+    format!("{value:.2}")
+}
+
 /// A count with its noun, in the plural where it takes one.
 pub(crate) fn counted(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })

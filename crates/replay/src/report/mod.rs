@@ -13,7 +13,7 @@ mod table;
 
 use std::io::{self, Write};
 
-pub(crate) use figure::{Figure, counted, geometric_mean, grouped, milliseconds};
+pub(crate) use figure::{Figure, counted, fixed, geometric_mean, grouped, milliseconds};
 pub(crate) use progress::Progress;
 use serde::Serialize;
 pub(crate) use table::{Side, Table};

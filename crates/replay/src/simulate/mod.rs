@@ -39,7 +39,7 @@ use crate::{
         simulate::{Forecast, SimulateReport, SimulateReports},
     },
     run::Runner,
-    session::{NoThreads, Opened, Session, refuse},
+    session::{NoThreads, Session},
     status::Status,
     whole_file::write_whole,
 };
@@ -54,6 +54,8 @@ struct Simulation<'a> {
     session: Session,
     alone: Runner,
     together: Runner,
+    /// For as many workers as are measured.
+    measured: Engine,
     /// For each number of workers, ascending.
     engines: Vec<Engine>,
     progress: Progress,
@@ -66,7 +68,7 @@ struct Simulation<'a> {
 /// # Errors
 /// When standard output is closed or full.
 pub(crate) fn simulate(arguments: &SimulateArguments, interrupt: CancelToken) -> io::Result<Status> {
-    let (session, alone, together, engines) = match prepare(arguments, interrupt) {
+    let Threads { session, alone, together, measured, engines } = match prepare(arguments, interrupt) {
         Ok(prepared) => prepared,
         Err(error) => {
             Progress::new(0).say(&format!("error: {}", chain_of(&error)));
@@ -74,13 +76,11 @@ pub(crate) fn simulate(arguments: &SimulateArguments, interrupt: CancelToken) ->
         }
     };
     let mut status = Status::default();
-    let mut refused = Vec::new();
-    let fixtures = session.discover(&arguments.paths, &mut status, |error| refused.push(chain_of(error)));
-    let progress = Progress::new(fixtures.len() as u64);
-    refused.iter().for_each(|error| progress.say(&format!("error: {error}")));
+    let (fixtures, progress, unusable) = session.begin(&arguments.paths, &mut status);
     let mut reports = SimulateReports::new(engines.iter().map(Engine::threads).collect());
-    reports.unusable = refused.len() as u64;
-    let mut simulation = Simulation { arguments, session, alone, together, engines, progress, reports, status };
+    reports.unusable = unusable;
+    let mut simulation =
+        Simulation { arguments, session, alone, together, measured, engines, progress, reports, status };
     for directory in &fixtures {
         if simulation.session.is_interrupted() {
             break;
@@ -90,10 +90,16 @@ pub(crate) fn simulate(arguments: &SimulateArguments, interrupt: CancelToken) ->
     simulation.finish()
 }
 
-fn prepare(
-    arguments: &SimulateArguments,
-    interrupt: CancelToken,
-) -> Result<(Session, Runner, Runner, Vec<Engine>), NoThreads> {
+/// Everything that has threads.
+struct Threads {
+    session: Session,
+    alone: Runner,
+    together: Runner,
+    measured: Engine,
+    engines: Vec<Engine>,
+}
+
+fn prepare(arguments: &SimulateArguments, interrupt: CancelToken) -> Result<Threads, NoThreads> {
     let session = Session::new(interrupt)?;
     let runner = |threads| Runner::new(threads, ScheduleArgument::Normal, None, session.interrupt());
     let (alone, together) = (runner(NonZeroUsize::MIN)?, runner(MEASURED_THREADS)?);
@@ -103,30 +109,19 @@ fn prepare(
     let engine =
         |threads: NonZeroUsize| Engine::new(threads).map_err(|source| NoThreads { threads: threads.get(), source });
     let engines = workers.into_iter().map(engine).collect::<Result<_, _>>()?;
-    Ok((session, alone, together, engines))
+    Ok(Threads { session, alone, together, measured: engine(MEASURED_THREADS)?, engines })
 }
 
 impl Simulation<'_> {
     fn block(&mut self, directory: &Path) -> io::Result<()> {
-        let opened = match self.session.open(directory) {
+        let (fixture, ground, truth) = match self.session.open_valid(directory, &self.progress) {
             Ok(opened) => opened,
-            Err(error) => {
-                let status = refuse(&self.progress, &error);
+            Err(status) => {
                 self.leave_out(status);
                 return Ok(());
             }
         };
-        let Opened { fixture, ground, truth } = &opened;
-        self.progress.begin(fixture.label());
-        let truth = match truth {
-            Ok(truth) => truth,
-            Err(error) => {
-                self.progress.say(&format!("invalid: {}: {}", fixture.place(), chain_of(error)));
-                self.leave_out(Status::Mismatch);
-                return Ok(());
-            }
-        };
-        match self.forecast(fixture, &ground.reader(), truth) {
+        match self.forecast(&fixture, &ground.reader(), &truth) {
             Ok(report) => {
                 if self.arguments.json {
                     self.progress.aside(|| print_json(&report))?;
@@ -165,18 +160,21 @@ impl Simulation<'_> {
         let measured = measure(fixture, reader, &self.alone, &self.together, self.arguments.runs.get())?;
         let beneficiary = fixture.block.header.beneficiary;
         tracing::debug!(block = fixture.label(), costs_ns = %measured.costs, outside_ns = ?measured.outside, "measured");
+        let ours_ns = |engine: &Engine| run_by_clock(engine, &measured) + measured.outside_ns(engine.threads());
+        let mut foreseen = None;
         let forecasts = self.engines.iter().map(|engine| {
             let workers = engine.threads();
             let outside = measured.outside_ns(workers);
-            let ours = run_by_clock(engine, &measured) + outside;
+            let ours = ours_ns(engine);
+            if workers == MEASURED_THREADS.get() {
+                foreseen = Some(ours);
+            }
             let theirs = textbook(&measured.scripts, beneficiary, &measured.costs, workers) + outside;
             let speedup = |ns: f64| measured.seq_ms * 1e6 / ns;
             Forecast { workers, speedup: speedup(ours), limit: measured.limit.at(workers), textbook: speedup(theirs) }
         });
-        let foreseen = match self.engines.iter().find(|engine| engine.threads() == MEASURED_THREADS.get()) {
-            Some(engine) => run_by_clock(engine, &measured),
-            None => run_by_clock(&Engine::new(MEASURED_THREADS).map_err(Failure::Threads)?, &measured),
-        } + measured.outside_ns(MEASURED_THREADS.get());
+        let forecasts: Vec<Forecast> = forecasts.collect();
+        let foreseen = foreseen.unwrap_or_else(|| ours_ns(&self.measured));
         Ok(SimulateReport {
             number: fixture.number(),
             chain: fixture.chain.name.clone(),
@@ -186,7 +184,7 @@ impl Simulation<'_> {
             seq_ms: measured.seq_ms,
             measured_ms: measured.together_ms,
             foreseen_ms: foreseen / 1e6,
-            forecasts: forecasts.collect(),
+            forecasts,
         })
     }
 
@@ -218,9 +216,6 @@ enum Failure {
     /// The engine's outcome is not the oracle's.
     #[error("{threads} threads and the oracle: {difference}")]
     Different { threads: usize, difference: String },
-    /// Threads could not be started.
-    #[error("cannot start threads")]
-    Threads(#[source] rayon::ThreadPoolBuildError),
 }
 
 /// Nanoseconds of virtual time that the engine takes for a block's scripts.

@@ -1,9 +1,9 @@
 //! Speed-up by number of workers, as an SVG that stands by itself.
 
-use maud::{Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use crate::report::{
-    counted,
+    counted, fixed,
     simulate::{Means, SimulateReports},
 };
 
@@ -64,7 +64,7 @@ pub(super) fn svg(reports: &SimulateReports) -> String {
             }
         }
     };
-    format!("{}\n", PreEscaped(picture.into_string()).0)
+    picture.into_string() + "\n"
 }
 
 fn curve(
@@ -96,8 +96,4 @@ fn names(means: &[Means], y: impl Fn(f64) -> f64) -> Vec<(String, &'static str, 
         names[below].2 = names[below].2.max(names[below - 1].2 + LINE);
     }
     names
-}
-
-fn fixed(value: f64) -> String {
-    format!("{value:.2}")
 }

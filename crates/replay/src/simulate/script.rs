@@ -6,11 +6,16 @@
 //! validation by value works as it does on the real thing, but that a wrong track never leads back to a right value: a
 //! simulation aborts rather more than a run does.
 
-use std::{collections::HashMap, convert::Infallible, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+    sync::Arc,
+};
 
-use ropewalk_block::{EvmKey, Footprints};
+use ropewalk_block::{EvmKey, Footprint, Footprints};
 use ropewalk_engine::{
-    Base, CommitHook, Decision, Delta, Effects, Fields, Interrupt, Observation, Program, View, Worker, WorkerFactory,
+    Base, CommitHook, Decision, Delta, Effects, Fields, Interrupt, Observation, Program, TxIndex, View, Worker,
+    WorkerFactory,
 };
 use ropewalk_evm::{EvmDelta, EvmObservation, EvmProgram, EvmValue, field};
 
@@ -175,17 +180,16 @@ impl Base<Scripted> for Before {
 /// Makes the scripts of a block. `arrivals` says by transaction when it comes to which key; what is looked at besides is
 /// looked at first.
 pub(super) fn scripts(footprints: &Footprints, arrivals: &[HashMap<EvmKey, f64>]) -> Vec<Script> {
-    let written = |(key, _): &(EvmKey, EvmDelta)| (*key, ());
-    let written: HashMap<EvmKey, ()> =
-        footprints.transactions.iter().flat_map(|footprint| footprint.writes.iter().map(written)).collect();
-    let script = |(footprint, arrivals): (&ropewalk_block::Footprint, &HashMap<EvmKey, f64>)| {
+    let writes = footprints.transactions.iter().flat_map(|footprint| &footprint.writes);
+    let written: HashSet<EvmKey> = writes.map(|(key, _)| *key).collect();
+    let script = |(footprint, arrivals): (&Footprint, &HashMap<EvmKey, f64>)| {
         let mut looks: Vec<Look> = Vec::new();
         let mut place: HashMap<EvmKey, usize> = HashMap::new();
         for (key, seen) in &footprint.observations {
             let at = arrivals.get(key).copied().unwrap_or(0.0);
             // Slots lie under their account: clearing it writes them.
             let shadow = EvmProgram::shadow(key);
-            let is_written = written.contains_key(key) || shadow.is_some_and(|account| written.contains_key(&account));
+            let is_written = written.contains(key) || shadow.is_some_and(|account| written.contains(&account));
             let place = *place.entry(*key).or_insert_with(|| {
                 looks.push(Look { at, key: *key, seen: Vec::new(), is_written });
                 looks.len() - 1
@@ -262,7 +266,7 @@ impl Worker<Scripted> for Actor<'_> {
 pub(super) struct KeepAll;
 
 impl CommitHook<Scripted> for KeepAll {
-    fn commit_transaction(&mut self, _: ropewalk_engine::TxIndex, _: u64, _: Effects<'_, Scripted>) -> Decision {
+    fn commit_transaction(&mut self, _: TxIndex, _: u64, _: Effects<'_, Scripted>) -> Decision {
         Decision::Keep
     }
 }

@@ -1,10 +1,10 @@
 //! Transactions whose times are known: what the clock must come to.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, num::NonZeroUsize, sync::Arc};
 
 use alloy_primitives::{Address, U256};
 use ropewalk_block::{EvmKey, Footprint, Footprints};
-use ropewalk_engine::Engine;
+use ropewalk_engine::{Engine, Inline, Memory, RunOptions};
 use ropewalk_evm::{EvmDelta, EvmObservation, EvmValue};
 
 use super::{
@@ -14,10 +14,6 @@ use super::{
     script::{Actors, scripts},
     textbook::textbook,
 };
-use std::{num::NonZeroUsize, sync::Arc};
-
-use ropewalk_engine::{Inline, Memory, RunOptions};
-
 /// Nanoseconds of every transaction.
 const EACH: f64 = 1_000_000.0;
 
