@@ -16,6 +16,7 @@
 //! | [`EvmProgram`] | the engine's program: keys, values, deltas, observations |
 //! | `handle` | revm's `Database` over a view, and the notes of what was observed |
 //! | `machine`, `instructions`, `handler` | the extension points of revm where observations are made |
+//! | `interpreter` | the loop that runs contracts, common instructions in line |
 //! | `transfer` | plain payments, which need no EVM |
 //! | `translate` | revm's journal to deltas: destruction, creation, emptiness |
 //! | [`EvmWorker`] | one EVM per thread, reused |
@@ -33,6 +34,7 @@ mod handle;
 mod handler;
 mod hashes;
 mod instructions;
+mod interpreter;
 mod machine;
 mod program;
 mod spare;

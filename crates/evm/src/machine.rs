@@ -16,7 +16,7 @@ use revm::{
     handler::{
         EthFrame, EvmTr, FrameInitOrResult, FrameResult, ItemOrResult,
         evm::{ContextDbError, FrameInitResult},
-        instructions::EthInstructions,
+        instructions::{EthInstructions, InstructionProvider},
     },
     inspector::InspectorEvmTr,
     interpreter::{
@@ -26,7 +26,7 @@ use revm::{
     primitives::constants::CALL_STACK_LIMIT,
 };
 
-use crate::StateHandle;
+use crate::{StateHandle, interpreter};
 
 /// What revm's code runs in.
 pub type EvmContext = Context<BlockEnv, Arc<TxEnv>, CfgEnv, StateHandle>;
@@ -44,6 +44,8 @@ pub(crate) struct Machine {
     pub(crate) inner: Inner,
     /// Whether precompiles may look at the state by themselves; what they saw is then observed in full.
     pub(crate) custom_precompiles: bool,
+    /// Whether common instructions are run in line.
+    pub(crate) runs_in_line: bool,
 }
 
 impl Machine {
@@ -188,7 +190,19 @@ impl EvmTr for Machine {
     }
 
     fn frame_run(&mut self) -> Result<FrameInitOrResult<EthFrame>, ContextDbError<EvmContext>> {
-        self.inner.frame_run()
+        if !self.runs_in_line {
+            return self.inner.frame_run();
+        }
+        let Inner { ctx, instruction, frame_stack, .. } = &mut self.inner;
+        let frame = frame_stack.get();
+        let (table, gas_table) = (instruction.instruction_table(), instruction.gas_table());
+        let action = interpreter::run(&mut frame.interpreter, table, gas_table, ctx);
+        // As revm's own.
+        frame.process_next_action(ctx, action).inspect(|next| {
+            if next.is_result() {
+                frame.set_finished(true);
+            }
+        })
     }
 
     fn frame_return_result(&mut self, result: FrameResult) -> Result<Option<FrameResult>, ContextDbError<EvmContext>> {

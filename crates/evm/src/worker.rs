@@ -64,12 +64,14 @@ pub struct WorkerShortcuts {
     pub direct_payments: bool,
     /// Keccak hashes of short inputs are remembered within a block.
     pub remembered_hashes: bool,
+    /// Common instructions of contracts are run in line, without a call for each.
+    pub inline_instructions: bool,
 }
 
 impl Default for WorkerShortcuts {
     /// All of them.
     fn default() -> Self {
-        Self { direct_payments: true, remembered_hashes: true }
+        Self { direct_payments: true, remembered_hashes: true, inline_instructions: true }
     }
 }
 
@@ -142,6 +144,7 @@ impl EvmWorker {
         let mut machine = left.unwrap_or_else(|| Box::new(machine(&env.cfg_env, settings)));
         machine.inner.ctx.block = env.block_env.clone();
         machine.inner.ctx.journaled_state.database.hashes.remembers = settings.shortcuts.remembered_hashes;
+        machine.runs_in_line = settings.shortcuts.inline_instructions;
         Self {
             machine: Some(machine),
             handler: ObservingHandler,
@@ -320,7 +323,7 @@ fn machine(cfg: &CfgEnv, settings: &EvmSettings) -> Machine {
         precompiles,
         frame_stack: FrameStack::new_prealloc(8),
     };
-    Machine { inner, custom_precompiles: settings.precompiles.is_some() }
+    Machine { inner, custom_precompiles: settings.precompiles.is_some(), runs_in_line: true }
 }
 
 impl Drop for EvmWorker {

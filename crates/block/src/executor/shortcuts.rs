@@ -18,6 +18,8 @@ pub struct Shortcuts {
     pub direct_payments: bool,
     /// Keccak hashes of short inputs are remembered within a block.
     pub remembered_hashes: bool,
+    /// Common instructions of contracts are run in line, without a call for each.
+    pub inline_instructions: bool,
 }
 
 impl Shortcuts {
@@ -29,6 +31,7 @@ impl Shortcuts {
         commits_at_once: true,
         direct_payments: true,
         remembered_hashes: true,
+        inline_instructions: true,
     };
 
     /// None of them.
@@ -39,6 +42,7 @@ impl Shortcuts {
         commits_at_once: false,
         direct_payments: false,
         remembered_hashes: false,
+        inline_instructions: false,
     };
 
     /// Those that the engine takes.
@@ -49,8 +53,8 @@ impl Shortcuts {
 
     /// Those that workers take.
     pub(super) fn of_workers(self) -> WorkerShortcuts {
-        let Self { direct_payments, remembered_hashes, .. } = self;
-        WorkerShortcuts { direct_payments, remembered_hashes }
+        let Self { direct_payments, remembered_hashes, inline_instructions, .. } = self;
+        WorkerShortcuts { direct_payments, remembered_hashes, inline_instructions }
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) enum ShortcutArgument {
     DirectPayments,
     /// Keccak hashes of short inputs are remembered within a block
     RememberedHashes,
+    /// Common instructions of contracts are run in line, without a call for each
+    InlineInstructions,
     /// All of these
     All,
 }
@@ -34,6 +36,7 @@ impl ShortcutArgument {
                 Self::CommitsAtOnce => shortcuts.commits_at_once = false,
                 Self::DirectPayments => shortcuts.direct_payments = false,
                 Self::RememberedHashes => shortcuts.remembered_hashes = false,
+                Self::InlineInstructions => shortcuts.inline_instructions = false,
                 Self::All => shortcuts = Shortcuts::NONE,
             }
         }
