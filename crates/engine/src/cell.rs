@@ -23,6 +23,8 @@ pub(crate) struct Cell<P: Program> {
     /// visible in `state`; a reader that acquires `false` may go on to `base` without the lock. Such a reader can miss
     /// a write that lands meanwhile: validation decides (I1).
     pub(crate) written: AtomicBool,
+    /// Whether a write here ever cleared what this key shadows. Set and read like `written`.
+    pub(crate) clears: AtomicBool,
     /// The count of changes in `state`, for a look without the lock. Set with release before the lock is let go.
     pub(crate) changes: AtomicU32,
     pub(crate) state: Mutex<CellState<P>>,
@@ -147,6 +149,7 @@ impl<P: Program> Default for Cell<P> {
             base: OnceLock::new(),
             fetch: Mutex::new(()),
             written: AtomicBool::new(false),
+            clears: AtomicBool::new(false),
             changes: AtomicU32::new(0),
             state: Mutex::new(CellState {
                 committed: None,

@@ -223,7 +223,11 @@ impl<P: Program> Memory<P> {
             return None;
         }
         let shadow = self.table.find(&P::shadow(self.key(id))?)?;
-        let state = self.table.cell(shadow).state.lock();
+        let cell = self.table.cell(shadow);
+        if !cell.clears.load(Ordering::Acquire) {
+            return None;
+        }
+        let state = cell.state.lock();
         let mut below = state.versions.iter().rev().filter(|version| version.position < position);
         let speculative = below.find(|version| version.delta.clears_shadowed()).map(|version| version.position);
         speculative.max(state.cleared)
@@ -404,6 +408,7 @@ impl<P: Program> Memory<P> {
             cell.written.store(true, Ordering::Release);
         }
         if write.delta.clears_shadowed() {
+            cell.clears.store(true, Ordering::Release);
             self.clears.store(true, Ordering::Release);
         }
         cell

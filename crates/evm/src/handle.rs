@@ -7,7 +7,7 @@
 //! Bounds are put in terms of the balance that was *loaded*: an attempt that has itself moved value computes with
 //! `loaded + own`, so "the journal's balance covers x" says "the loaded balance is at least `loaded - (journal - x)`".
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, convert::Infallible, sync::Arc};
 
 use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256};
 use revm::{
@@ -21,7 +21,7 @@ use ropewalk_state::{StateError, StateReader};
 
 use crate::{
     AccountObservation, AccountValue, BalanceRange, CodeCache, EvmDelta, EvmKey, EvmObservation, EvmProgram, EvmValue,
-    hashes::Hashes,
+    hashes::Hashes, own_codes::OwnCodes,
 };
 
 /// Why the database could not answer: an interrupt of the attempt, on its way through revm.
@@ -149,6 +149,8 @@ struct Source {
     codes: Arc<CodeCache>,
 }
 
+const WITHOUT_BLOCK: &str = "transactions run only while the worker has a block";
+
 /// revm's database for one worker.
 pub struct StateHandle {
     /// There only while an attempt runs.
@@ -167,6 +169,8 @@ pub struct StateHandle {
     interrupt: Option<Interrupt<StateError>>,
     /// Hashes that the block's transactions made on this thread.
     pub(crate) hashes: Hashes,
+    /// Code that was looked at on this thread.
+    codes: OwnCodes,
 }
 
 impl StateHandle {
@@ -181,6 +185,7 @@ impl StateHandle {
             oldest_block_hash: None,
             interrupt: None,
             hashes: Hashes::new(),
+            codes: OwnCodes::new(),
         }
     }
 
@@ -198,7 +203,7 @@ impl StateHandle {
     }
 
     fn source(&self) -> &Source {
-        self.source.as_ref().expect("transactions run only while the worker has a block")
+        self.source.as_ref().expect(WITHOUT_BLOCK)
     }
 
     /// Takes the view for an attempt.
@@ -307,24 +312,33 @@ impl StateHandle {
     }
 
     /// A loaded account as revm takes it, with its code where that is at hand.
-    fn info(&self, at: usize) -> Option<AccountInfo> {
+    fn info(&mut self, at: usize) -> Option<AccountInfo> {
         let Loaded { exists, balance, nonce, code_hash, ref code, .. } = self.loaded[at];
-        exists.then(|| self.with_code(balance, nonce, code_hash, code.clone()))
+        let code = code.clone();
+        exists.then(|| self.with_code(balance, nonce, code_hash, code))
     }
 
     /// The account with its code, where that is at hand.
-    fn with_code(&self, balance: U256, nonce: u64, code_hash: B256, code: Option<Bytecode>) -> AccountInfo {
+    fn with_code(&mut self, balance: U256, nonce: u64, code_hash: B256, code: Option<Bytecode>) -> AccountInfo {
         let code = match code {
-            _ if code_hash == KECCAK256_EMPTY => Some(Bytecode::default()),
+            _ if code_hash == KECCAK256_EMPTY => Some(self.codes.empty.clone()),
             Some(code) => Some(code),
-            None => self.source().codes.get(&code_hash),
+            None => self.code_at_hand(&code_hash),
         };
-        AccountInfo { balance, nonce, code_hash, code, ..AccountInfo::default() }
+        AccountInfo { code, ..AccountInfo::new(balance, nonce, code_hash, self.codes.empty.clone()) }
     }
 
-    fn load_code(&self, hash: &B256) -> Result<Bytecode, Interrupt<StateError>> {
-        let Source { reader, codes } = self.source();
-        codes.get_or_load(hash, &**reader).map_err(Interrupt::Fault)
+    fn code_at_hand(&mut self, hash: &B256) -> Option<Bytecode> {
+        let Self { source, codes, .. } = self;
+        let shared = || Ok::<_, Infallible>(source.as_ref().and_then(|source| source.codes.get(hash)));
+        codes.get(hash, shared).unwrap_or_else(|never| match never {})
+    }
+
+    fn load_code(&mut self, hash: &B256) -> Result<Bytecode, Interrupt<StateError>> {
+        let Self { source, codes, .. } = self;
+        let Source { reader, codes: shared } = source.as_ref().expect(WITHOUT_BLOCK);
+        let code = codes.get(hash, || shared.get_or_load(hash, &**reader).map(Some));
+        code.map(Option::unwrap_or_default).map_err(Interrupt::Fault)
     }
 
     fn load(&mut self, address: Address) -> Result<(Handle, AccountValue), Interrupt<StateError>> {
@@ -354,7 +368,7 @@ impl Database for StateHandle {
 
     fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode, HandleError> {
         if hash == KECCAK256_EMPTY {
-            return Ok(Bytecode::default());
+            return Ok(self.codes.empty.clone());
         }
         self.uninterrupted(|handle| handle.load_code(&hash))
     }

@@ -36,6 +36,7 @@ mod hashes;
 mod instructions;
 mod interpreter;
 mod machine;
+mod own_codes;
 mod program;
 mod spare;
 mod times;
