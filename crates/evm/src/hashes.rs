@@ -16,7 +16,7 @@ use foldhash::fast::RandomState;
 /// Longest input that is remembered, in bytes.
 pub(crate) const LONGEST: usize = 64;
 /// Inputs that are remembered.
-const PLACES: usize = 1 << 13;
+const PLACES: usize = 1 << 10;
 
 /// One worker's hashes.
 #[derive(Debug)]
