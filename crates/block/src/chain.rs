@@ -30,7 +30,8 @@ pub use network::NetworkError;
 #[derive(Debug, Clone)]
 pub struct ChainSpec {
     chain_id: u64,
-    forks: EthereumChainHardforks,
+    /// When each fork activates, by its number: a block asks some thirty times, which is much of what a small one takes.
+    activations: Vec<ForkCondition>,
     /// Blob parameters with the time (seconds) from which on they hold, ascending; of equal times the last one holds.
     blob_schedule: Vec<(u64, BlobParams)>,
     deposit_contract: Option<Address>,
@@ -105,13 +106,14 @@ impl ChainSpec {
         let forks = EthereumChainHardforks::new(forks);
         consistency::check_forks(&forks)?;
         let blob_schedule = consistency::blob_schedule(&forks, &blob_params.into_iter().collect::<Vec<_>>())?;
-        Ok(Self { chain_id, forks, blob_schedule, deposit_contract })
+        Ok(Self { chain_id, activations: activations(&forks), blob_schedule, deposit_contract })
     }
 
     fn built_in(chain_id: u64, forks: EthereumChainHardforks, deposit_contract: Address) -> Self {
         let blob_schedule =
             consistency::blob_schedule(&forks, &[]).expect("each fork of a built-in chain defines its blob parameters");
-        Self { chain_id, forks, blob_schedule, deposit_contract: Some(deposit_contract) }
+        let activations = activations(&forks);
+        Self { chain_id, activations, blob_schedule, deposit_contract: Some(deposit_contract) }
     }
 
     /// The chain id of EIP-155.
@@ -140,11 +142,9 @@ impl ChainSpec {
             return Cow::Borrowed(self);
         }
         let merge = ForkCondition::TTD { activation_block_number: header.number, fork_block, total_difficulty };
-        let forks = EthereumHardfork::VARIANTS.iter().map(|fork| match fork {
-            EthereumHardfork::Paris => (*fork, merge),
-            _ => (*fork, self.ethereum_fork_activation(*fork)),
-        });
-        Cow::Owned(Self { forks: EthereumChainHardforks::new(forks), ..self.clone() })
+        let mut settled = self.clone();
+        settled.activations[EthereumHardfork::Paris as usize] = merge;
+        Cow::Owned(settled)
     }
 
     /// What the EVM needs to know about the block and its fork.
@@ -175,8 +175,18 @@ impl ChainSpec {
 
 impl EthereumHardforks for ChainSpec {
     fn ethereum_fork_activation(&self, fork: EthereumHardfork) -> ForkCondition {
-        self.forks.ethereum_fork_activation(fork)
+        self.activations.get(fork as usize).copied().unwrap_or(ForkCondition::Never)
     }
+}
+
+/// When each fork that there is activates, by its number.
+fn activations(forks: &EthereumChainHardforks) -> Vec<ForkCondition> {
+    let last = EthereumHardfork::VARIANTS.iter().map(|fork| *fork as usize).max().unwrap_or_default();
+    let mut activations = vec![ForkCondition::Never; last + 1];
+    for fork in EthereumHardfork::VARIANTS {
+        activations[*fork as usize] = forks.ethereum_fork_activation(*fork);
+    }
+    activations
 }
 
 impl EthExecutorSpec for ChainSpec {

@@ -23,7 +23,7 @@
 //! | [`Accesses`] | what a transaction looked at, where that is asked for |
 //! | [`ArrivalTimes`] | when a transaction comes to what it looks at, where that is asked for |
 //! | [`CallTimes`] | how long calls take, learned from those before |
-//! | [`CodeCache`] | analysed code by hash, shared by all workers and blocks |
+//! | [`CodeCache`], `own_codes` | analysed code by hash, shared by all workers and blocks; each worker counts its own references to it |
 
 mod accesses;
 mod account;
