@@ -40,6 +40,8 @@ const LEVELS: usize = 27;
 const FIRST_CHUNK: usize = 1 << 4;
 /// Chunks; together they hold more cells than a `u32` can number.
 const CHUNKS: usize = 28;
+/// Chunks that are reached at once: those of most blocks.
+const NEAR_CHUNKS: usize = 8;
 
 /// Cells that are worth another thread when they are freed.
 const LEAST_FREED: usize = 2048;
@@ -51,12 +53,16 @@ pub(crate) struct Table<K, C> {
     first_level: usize,
     /// A slot is 0 when empty, else `tag << 32 | id + 1`. Written once, by the thread that brings the key, with
     /// release; read with acquire, which makes the entry's key visible.
-    levels: [OnceLock<Box<[AtomicU64]>>; LEVELS],
-    chunks: [OnceLock<Chunk<K, C>>; CHUNKS],
+    level: OnceLock<Slots>,
+    /// The other levels. Small blocks neither need nor make them: a table is made, moved and given up within microseconds.
+    further: OnceLock<Box<[OnceLock<Slots>; LEVELS - 1]>>,
+    near: [OnceLock<Chunk<K, C>>; NEAR_CHUNKS],
+    far: OnceLock<Box<[OnceLock<Chunk<K, C>>; CHUNKS - NEAR_CHUNKS]>>,
     /// Ids given out. Relaxed: an id is published by the slot that holds it.
     len: Padded<AtomicU32>,
 }
 
+type Slots = Box<[AtomicU64]>;
 type Chunk<K, C> = Box<[Entry<K, C>]>;
 
 /// A key and its cell.
@@ -87,8 +93,10 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
         Self {
             hasher: RandomState::default(),
             first_level,
-            levels: [const { OnceLock::new() }; LEVELS],
-            chunks: [const { OnceLock::new() }; CHUNKS],
+            level: OnceLock::new(),
+            further: OnceLock::new(),
+            near: [const { OnceLock::new() }; NEAR_CHUNKS],
+            far: OnceLock::new(),
             len: Padded(AtomicU32::new(0)),
         }
     }
@@ -97,8 +105,8 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
     pub(crate) fn intern(&self, key: &K) -> CellId {
         let hash = self.hasher.hash_one(key);
         let mut made = None;
-        for (number, level) in self.levels.iter().enumerate() {
-            let slots = level.get_or_init(|| empty_slots(self.first_level << number));
+        for number in 0..LEVELS {
+            let slots = self.made_level(number);
             for probe in 0..WINDOW {
                 let slot = &slots[(hash as usize).wrapping_add(probe) & (slots.len() - 1)];
                 let mut taken = slot.load(Ordering::Acquire);
@@ -120,8 +128,8 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
     /// The id of `key`, if it has one.
     pub(crate) fn find(&self, key: &K) -> Option<CellId> {
         let hash = self.hasher.hash_one(key);
-        for level in &self.levels {
-            let slots = level.get()?;
+        for number in 0..LEVELS {
+            let slots = self.level(number)?;
             for probe in 0..WINDOW {
                 let taken = slots[(hash as usize).wrapping_add(probe) & (slots.len() - 1)].load(Ordering::Acquire);
                 if taken == 0 {
@@ -164,7 +172,8 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
         let size = left.div_ceil(parts.max(1)).max(1);
         let mut split: Vec<Vec<&mut [Entry<K, C>]>> = vec![Vec::new()];
         let mut room = size;
-        for chunk in self.chunks.iter_mut().filter_map(OnceLock::get_mut) {
+        let far = self.far.get_mut().into_iter().flat_map(|far| far.iter_mut());
+        for chunk in self.near.iter_mut().chain(far).filter_map(OnceLock::get_mut) {
             let used = left.min(chunk.len());
             left -= used;
             let mut rest = &mut chunk[..used];
@@ -190,13 +199,33 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
     {
         let count = self.len();
         // The last is the largest, about as large as the others together.
-        let chunks = Mutex::new(self.chunks.into_iter().filter_map(OnceLock::into_inner).collect::<Vec<_>>());
+        let far = self.far.into_inner().into_iter().flat_map(|far| *far);
+        let chunks = self.near.into_iter().chain(far).filter_map(OnceLock::into_inner);
+        let chunks = Mutex::new(chunks.collect::<Vec<_>>());
         engine.in_parts(count, LEAST_FREED, |_| {
             let next = || chunks.lock().pop();
             while let Some(chunk) = next() {
                 drop(chunk);
             }
         });
+    }
+
+    /// The slots of a level, if somebody made it.
+    fn level(&self, number: usize) -> Option<&[AtomicU64]> {
+        let level = match number.checked_sub(1) {
+            None => &self.level,
+            Some(further) => &self.further.get()?[further],
+        };
+        level.get().map(|slots| &slots[..])
+    }
+
+    /// The slots of a level, made now if nobody did.
+    fn made_level(&self, number: usize) -> &[AtomicU64] {
+        let level = match number.checked_sub(1) {
+            None => &self.level,
+            Some(further) => &self.further.get_or_init(|| Box::new([const { OnceLock::new() }; LEVELS - 1]))[further],
+        };
+        level.get_or_init(|| empty_slots(self.first_level << number))
     }
 
     fn matching(&self, taken: u64, hash: u64, key: &K) -> Option<CellId> {
@@ -211,7 +240,11 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
         let id = self.len.0.fetch_add(1, Ordering::Relaxed);
         assert!(id < u32::MAX - 1, "a block cannot touch four billion keys");
         let (number, at) = chunk_of(id);
-        let chunk = self.chunks[number].get_or_init(|| {
+        let chunk = match number.checked_sub(NEAR_CHUNKS) {
+            None => &self.near[number],
+            Some(far) => &self.far.get_or_init(|| Box::new([const { OnceLock::new() }; CHUNKS - NEAR_CHUNKS]))[far],
+        };
+        let chunk = chunk.get_or_init(|| {
             (0..FIRST_CHUNK << number).map(|_| Entry { key: OnceLock::new(), cell: C::default() }).collect()
         });
         let fresh = chunk[at].key.set(key.clone()).is_ok();
@@ -221,7 +254,11 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
 
     fn entry(&self, id: CellId) -> &Entry<K, C> {
         let (number, at) = chunk_of(id.0);
-        &self.chunks[number].get().expect("an id is published after its chunk is made")[at]
+        let chunk = match number.checked_sub(NEAR_CHUNKS) {
+            None => self.near[number].get(),
+            Some(far) => self.far.get().and_then(|chunks| chunks[far].get()),
+        };
+        &chunk.expect("an id is published after its chunk is made")[at]
     }
 }
 
