@@ -304,11 +304,12 @@ impl<P: Program> Memory<P> {
         position: Position,
         writes: &[Write<P>],
     ) -> Result<Vec<Written<'a, P>>, Unresolved<P::Fault>> {
+        let cleared = Self::cleared_by(writes);
         let first = |(at, write): &(usize, &Write<P>)| !writes[..*at].iter().any(|other| other.cell == write.cell);
         let change = |(at, write): (usize, &Write<P>)| {
             let before = self.resolve(write.cell, position, Estimates::Take, |value, _| value.clone())?;
             let key = self.key(write.cell);
-            let mut after = if self.is_hidden_by(writes, write.cell) { P::hidden(key) } else { before.clone() };
+            let mut after = if self.is_hidden(write.cell, &cleared) { P::hidden(key) } else { before.clone() };
             let own = writes[at..].iter().filter(|other| other.cell == write.cell);
             own.for_each(|own| own.delta.apply(&mut after));
             Ok(Written { key, before, after })
@@ -318,18 +319,30 @@ impl<P: Program> Memory<P> {
 
     /// Reads the base values that folding `writes` takes: what can fail comes before anybody hears of a commit.
     pub(crate) fn prepare(&self, position: Position, writes: &[Write<P>]) -> Result<(), Unresolved<P::Fault>> {
+        let cleared = Self::cleared_by(writes);
         for write in writes.iter().filter(|write| self.table.cell(write.cell).base.get().is_none()) {
-            if !self.is_hidden_by(writes, write.cell) {
+            if !self.is_hidden(write.cell, &cleared) {
                 self.resolve(write.cell, position, Estimates::Take, |_, _| ())?;
             }
         }
         Ok(())
     }
 
-    /// Whether one of `writes` clears the shadow of the cell's key.
-    fn is_hidden_by(&self, writes: &[Write<P>], cell: CellId) -> bool {
-        let mut clears = writes.iter().filter(|write| write.delta.clears_shadowed());
-        clears.any(|clear| P::shadow(self.key(cell)).as_ref() == Some(self.key(clear.cell)))
+    /// The cells that `writes` clear, ascending.
+    fn cleared_by(writes: &[Write<P>]) -> Vec<CellId> {
+        let clears = writes.iter().filter(|write| write.delta.clears_shadowed());
+        let mut cleared: Vec<_> = clears.map(|write| write.cell).collect();
+        cleared.sort_unstable();
+        cleared
+    }
+
+    /// Whether the shadow of the cell's key is among those that are cleared.
+    fn is_hidden(&self, cell: CellId, cleared: &[CellId]) -> bool {
+        if cleared.is_empty() {
+            return false;
+        }
+        let shadow = P::shadow(self.key(cell)).and_then(|shadow| self.table.find(&shadow));
+        shadow.is_some_and(|shadow| cleared.binary_search(&shadow).is_ok())
     }
 
     /// Folds the writes of the lowest uncommitted transaction into the committed values. `published` tells that higher
@@ -341,10 +354,11 @@ impl<P: Program> Memory<P> {
         published: bool,
         dirty: &mut Vec<Position>,
     ) -> Result<(), Unresolved<P::Fault>> {
-        let plain = !self.clears.load(Ordering::Acquire) && !writes.iter().any(|write| write.delta.clears_shadowed());
+        let cleared = Self::cleared_by(writes);
+        let plain = !self.clears.load(Ordering::Acquire) && cleared.is_empty();
         for write in writes {
             // Only a key that nobody ever hid can be stepped where it is.
-            let value = if plain { None } else { Some(self.folded_value(position, writes, write)?) };
+            let value = if plain { None } else { Some(self.folded_value(position, &cleared, write)?) };
             let id = write.cell;
             let cell = self.announce(write);
             cell.change(|state| {
@@ -382,12 +396,12 @@ impl<P: Program> Memory<P> {
     fn folded_value(
         &self,
         position: Position,
-        writes: &[Write<P>],
+        cleared: &[CellId],
         write: &Write<P>,
     ) -> Result<P::Value, Unresolved<P::Fault>> {
         // A clear hides what older transactions wrote, not what its own did: it counts as the first write. A key may be
         // written more than once by one transaction: the steps of the second start from the first.
-        let mut value = if self.is_hidden_by(writes, write.cell) && !self.is_folded(write.cell, position) {
+        let mut value = if self.is_hidden(write.cell, cleared) && !self.is_folded(write.cell, position) {
             P::hidden(self.key(write.cell))
         } else {
             self.resolve(write.cell, position, Estimates::Take, |value, _| value.clone())?
