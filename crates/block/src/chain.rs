@@ -59,25 +59,25 @@ impl ChainSpec {
 
     /// Ethereum mainnet.
     pub fn mainnet() -> Self {
-        Self::built_in(1, EthereumChainHardforks::mainnet(), MAINNET_DEPOSIT_CONTRACT_ADDRESS)
+        Self::built_in(1, &EthereumChainHardforks::mainnet(), MAINNET_DEPOSIT_CONTRACT_ADDRESS)
     }
 
     /// The Sepolia test network.
     pub fn sepolia() -> Self {
         let deposit_contract = address!("0x7f02c3e3c98b133055b8b348b2ac625669ed295d");
-        Self::built_in(11_155_111, EthereumChainHardforks::sepolia(), deposit_contract)
+        Self::built_in(11_155_111, &EthereumChainHardforks::sepolia(), deposit_contract)
     }
 
     /// The Holesky test network.
     pub fn holesky() -> Self {
         let deposit_contract = address!("0x4242424242424242424242424242424242424242");
-        Self::built_in(17_000, EthereumChainHardforks::holesky(), deposit_contract)
+        Self::built_in(17_000, &EthereumChainHardforks::holesky(), deposit_contract)
     }
 
     /// The Hoodi test network.
     pub fn hoodi() -> Self {
         let deposit_contract = address!("0x00000000219ab540356cbb839cbe05303d7705fa");
-        Self::built_in(560_048, EthereumChainHardforks::hoodi(), deposit_contract)
+        Self::built_in(560_048, &EthereumChainHardforks::hoodi(), deposit_contract)
     }
 
     /// The built-in chain with this id, if there is one.
@@ -109,10 +109,10 @@ impl ChainSpec {
         Ok(Self { chain_id, activations: activations(&forks), blob_schedule, deposit_contract })
     }
 
-    fn built_in(chain_id: u64, forks: EthereumChainHardforks, deposit_contract: Address) -> Self {
+    fn built_in(chain_id: u64, forks: &EthereumChainHardforks, deposit_contract: Address) -> Self {
         let blob_schedule =
-            consistency::blob_schedule(&forks, &[]).expect("each fork of a built-in chain defines its blob parameters");
-        let activations = activations(&forks);
+            consistency::blob_schedule(forks, &[]).expect("each fork of a built-in chain defines its blob parameters");
+        let activations = activations(forks);
         Self { chain_id, activations, blob_schedule, deposit_contract: Some(deposit_contract) }
     }
 

@@ -57,13 +57,14 @@ pub(crate) struct Table<K, C> {
     /// The other levels. Small blocks neither need nor make them: a table is made, moved and given up within microseconds.
     further: OnceLock<Box<[OnceLock<Slots>; LEVELS - 1]>>,
     near: [OnceLock<Chunk<K, C>>; NEAR_CHUNKS],
-    far: OnceLock<Box<[OnceLock<Chunk<K, C>>; CHUNKS - NEAR_CHUNKS]>>,
+    far: OnceLock<Box<FarChunks<K, C>>>,
     /// Ids given out. Relaxed: an id is published by the slot that holds it.
     len: Padded<AtomicU32>,
 }
 
 type Slots = Box<[AtomicU64]>;
 type Chunk<K, C> = Box<[Entry<K, C>]>;
+type FarChunks<K, C> = [OnceLock<Chunk<K, C>>; CHUNKS - NEAR_CHUNKS];
 
 /// A key and its cell.
 #[derive(Debug)]
