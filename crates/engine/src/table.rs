@@ -56,6 +56,7 @@ pub(crate) struct Table<K, C> {
     level: OnceLock<Slots>,
     /// The other levels. Small blocks neither need nor make them: a table is made, moved and given up within microseconds.
     further: OnceLock<Box<[OnceLock<Slots>; LEVELS - 1]>>,
+    /// The first chunks, and the others, which small blocks do not make either.
     near: [OnceLock<Chunk<K, C>>; NEAR_CHUNKS],
     far: OnceLock<Box<FarChunks<K, C>>>,
     /// Ids given out. Relaxed: an id is published by the slot that holds it.

@@ -7,7 +7,7 @@
 //! Bounds are put in terms of the balance that was *loaded*: an attempt that has itself moved value computes with
 //! `loaded + own`, so "the journal's balance covers x" says "the loaded balance is at least `loaded - (journal - x)`".
 
-use std::{collections::HashMap, convert::Infallible, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256};
 use revm::{
@@ -149,8 +149,6 @@ struct Source {
     codes: Arc<CodeCache>,
 }
 
-const WITHOUT_BLOCK: &str = "transactions run only while the worker has a block";
-
 /// revm's database for one worker.
 pub struct StateHandle {
     /// There only while an attempt runs.
@@ -203,7 +201,7 @@ impl StateHandle {
     }
 
     fn source(&self) -> &Source {
-        self.source.as_ref().expect(WITHOUT_BLOCK)
+        self.source.as_ref().expect("transactions run only while the worker has a block")
     }
 
     /// Takes the view for an attempt.
@@ -329,16 +327,20 @@ impl StateHandle {
     }
 
     fn code_at_hand(&mut self, hash: &B256) -> Option<Bytecode> {
-        let Self { source, codes, .. } = self;
-        let shared = || Ok::<_, Infallible>(source.as_ref().and_then(|source| source.codes.get(hash)));
-        codes.get(hash, shared).unwrap_or_else(|never| match never {})
+        if let Some(own) = self.codes.get(hash) {
+            return Some(own);
+        }
+        let shared = self.source().codes.get(hash)?;
+        Some(self.codes.keep(hash, &shared))
     }
 
     fn load_code(&mut self, hash: &B256) -> Result<Bytecode, Interrupt<StateError>> {
-        let Self { source, codes, .. } = self;
-        let Source { reader, codes: shared } = source.as_ref().expect(WITHOUT_BLOCK);
-        let code = codes.get(hash, || shared.get_or_load(hash, &**reader).map(Some));
-        code.map(Option::unwrap_or_default).map_err(Interrupt::Fault)
+        if let Some(own) = self.codes.get(hash) {
+            return Ok(own);
+        }
+        let Source { reader, codes } = self.source();
+        let shared = codes.get_or_load(hash, &**reader).map_err(Interrupt::Fault)?;
+        Ok(self.codes.keep(hash, &shared))
     }
 
     fn load(&mut self, address: Address) -> Result<(Handle, AccountValue), Interrupt<StateError>> {

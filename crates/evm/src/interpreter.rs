@@ -22,7 +22,7 @@ use revm::{
 
 mod words;
 
-use words::{Words, set_depth};
+use words::Words;
 
 /// Runs a frame until it returns, stops, fails or calls another.
 pub(crate) fn run<H: Host + ?Sized>(
@@ -83,8 +83,7 @@ fn run_in_line(interpreter: &mut Interpreter, knows: Knows) {
     // Half as wide as gas: the compiler would put the two into one vector and count both in it, which takes longer.
     let Ok(mut pc) = u32::try_from(bytecode.pc()) else { return };
     let mut left = gas.remaining();
-    let words = stack.data_mut();
-    let Some(mut stack) = Words::of(words, STACK_LIMIT) else { return };
+    let Some(mut stack) = Words::of(stack.data_mut(), STACK_LIMIT) else { return };
 
     // Each of these leaves the loop before anything is changed.
     macro_rules! operands {
@@ -108,7 +107,7 @@ fn run_in_line(interpreter: &mut Interpreter, knows: Knows) {
             operands!($cost, 2);
             let ($first, $second) = (stack.get(0), stack.get(1));
             stack.set(1, $result);
-            stack.drop(1);
+            stack.pop(1);
             left -= $cost;
             pc += 1;
         }};
@@ -185,7 +184,7 @@ fn run_in_line(interpreter: &mut Interpreter, knows: Knows) {
             }
             opcode::POP => {
                 operands!(BASE, 1);
-                stack.drop(1);
+                stack.pop(1);
                 left -= BASE;
                 pc += 1;
             }
@@ -200,14 +199,14 @@ fn run_in_line(interpreter: &mut Interpreter, knows: Knows) {
                 operands!(VERY_LOW, 2);
                 let Some(at) = place_of_word(stack.get(0), memory) else { break };
                 memory.set_u256(at, stack.get(1));
-                stack.drop(2);
+                stack.pop(2);
                 left -= VERY_LOW;
                 pc += 1;
             }
             opcode::JUMP => {
                 operands!(MID, 1);
                 let Some(target) = destination(stack.get(0), jumps) else { break };
-                stack.drop(1);
+                stack.pop(1);
                 left -= MID;
                 land!(target);
             }
@@ -221,7 +220,7 @@ fn run_in_line(interpreter: &mut Interpreter, knows: Knows) {
                     left -= HIGH;
                     land!(target);
                 }
-                stack.drop(2);
+                stack.pop(2);
             }
             opcode::GAS => push!(BASE, 1, U256::from(left)),
             opcode::JUMPDEST => {
@@ -254,7 +253,7 @@ fn run_in_line(interpreter: &mut Interpreter, knows: Knows) {
                         } else {
                             break;
                         }
-                        stack.drop(1);
+                        stack.pop(1);
                     }
                     _ => push!(VERY_LOW, 3, U256::from(value)),
                 }
@@ -324,8 +323,7 @@ fn run_in_line(interpreter: &mut Interpreter, knows: Knows) {
             _ => break,
         }
     }
-    let depth = stack.depth();
-    set_depth(words, depth);
+    stack.close();
     gas.set_remaining(left);
     bytecode.absolute_jump(pc as usize);
 }

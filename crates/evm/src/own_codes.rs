@@ -4,7 +4,8 @@
 //! contract would change one count all the time, and each wait for the other's change to come over. So each worker keeps code
 //! with a count of its own; the bytes are the same.
 //!
-//! Found by the hash of the code, compared in full; a code takes the place of another. Kept from block to block.
+//! Found by the hash of the code, compared in full; a code takes the place of another. Kept from block to block: a worker
+//! holds at most 1,024 codes, whose bytes are the shared cache's as long as that holds them.
 
 use alloy_primitives::{B256, Bytes};
 use revm::bytecode::{Bytecode, JumpTable, opcode};
@@ -27,26 +28,25 @@ impl OwnCodes {
         Self { places: Box::default(), empty: with_own_count(&Bytecode::default()) }
     }
 
-    /// The code with this hash: the one that is kept here, or what `shared` comes up with.
-    pub(crate) fn get<E>(
-        &mut self,
-        hash: &B256,
-        shared: impl FnOnce() -> Result<Option<Bytecode>, E>,
-    ) -> Result<Option<Bytecode>, E> {
+    /// The code with this hash, if it is kept.
+    pub(crate) fn get(&self, hash: &B256) -> Option<Bytecode> {
+        let (known, code) = self.places.get(place_of(hash))?.as_ref()?;
+        (known == hash).then(|| code.clone())
+    }
+
+    /// Keeps a shared code, and returns it with a count of this worker's.
+    pub(crate) fn keep(&mut self, hash: &B256, shared: &Bytecode) -> Bytecode {
         if self.places.is_empty() {
             self.places = vec![None; PLACES].into();
         }
-        let place = &mut self.places[usize::from(u16::from_be_bytes([hash[0], hash[1]])) & (PLACES - 1)];
-        if let Some((known, code)) = place
-            && known == hash
-        {
-            return Ok(Some(code.clone()));
-        }
-        let Some(code) = shared()? else { return Ok(None) };
-        let own = with_own_count(&code);
-        *place = Some((*hash, own.clone()));
-        Ok(Some(own))
+        let own = with_own_count(shared);
+        self.places[place_of(hash)] = Some((*hash, own.clone()));
+        own
     }
+}
+
+fn place_of(hash: &B256) -> usize {
+    usize::from(u16::from_be_bytes([hash[0], hash[1]])) & (PLACES - 1)
 }
 
 /// The same code with a count of its own.
@@ -66,15 +66,9 @@ fn with_own_count(code: &Bytecode) -> Bytecode {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use alloy_primitives::Address;
 
     use super::*;
-
-    fn get(codes: &mut OwnCodes, hash: B256, shared: Option<Bytecode>) -> Option<Bytecode> {
-        codes.get(&hash, || Ok::<_, Infallible>(shared)).unwrap_or_else(|never| match never {})
-    }
 
     #[test]
     fn code_with_its_own_count_is_the_same_code() {
@@ -99,11 +93,12 @@ mod tests {
             other[..2].fill(3);
             other
         });
-        assert_eq!(get(&mut codes, first, None), None);
-        assert_eq!(get(&mut codes, first, Some(code(1))), Some(code(1)));
-        assert_eq!(get(&mut codes, first, None), Some(code(1)));
-        assert_eq!(get(&mut codes, second, None), None);
-        assert_eq!(get(&mut codes, second, Some(code(2))), Some(code(2)));
-        assert_eq!(get(&mut codes, first, None), None, "the other has taken its place");
+        assert_eq!(codes.get(&first), None);
+        assert_eq!(codes.keep(&first, &code(1)), code(1));
+        assert_eq!(codes.get(&first), Some(code(1)));
+        assert_eq!(codes.get(&second), None);
+        assert_eq!(codes.keep(&second, &code(2)), code(2));
+        assert_eq!(codes.get(&second), Some(code(2)));
+        assert_eq!(codes.get(&first), None, "the other has taken its place");
     }
 }

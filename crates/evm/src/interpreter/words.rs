@@ -7,19 +7,17 @@
 //! - W1 Words below the depth are initialised.
 //! - W2 The depth is never more than the words that there is room for.
 
-use std::{
-    marker::PhantomData,
-    ptr::{read_volatile, write_volatile},
-};
+use std::ptr::{read_volatile, write_volatile};
 
 use alloy_primitives::U256;
 
 /// The words of a stack.
 pub(super) struct Words<'a> {
+    /// Knows its depth again when it is [closed](Self::close).
+    stack: &'a mut Vec<U256>,
     bottom: *mut u64,
     depth: usize,
     most: usize,
-    stack: PhantomData<&'a mut Vec<U256>>,
 }
 
 /// Limbs of a word.
@@ -31,7 +29,7 @@ impl<'a> Words<'a> {
         if stack.capacity() < most || stack.len() > most {
             return None;
         }
-        Some(Self { bottom: stack.as_mut_ptr().cast(), depth: stack.len(), most, stack: PhantomData })
+        Some(Self { bottom: stack.as_mut_ptr().cast(), depth: stack.len(), most, stack })
     }
 
     pub(super) fn depth(&self) -> usize {
@@ -66,7 +64,7 @@ impl<'a> Words<'a> {
 
     /// Takes so many words away.
     #[inline(always)]
-    pub(super) fn drop(&mut self, words: usize) {
+    pub(super) fn pop(&mut self, words: usize) {
         assert!(words <= self.depth, "words of the stack");
         self.depth -= words;
     }
@@ -91,12 +89,10 @@ impl<'a> Words<'a> {
         limb(2, c);
         limb(3, d);
     }
-}
-
-/// Tells a stack how deep it is now.
-#[expect(unsafe_code, reason = "the words were written behind the stack's back")]
-pub(super) fn set_depth(stack: &mut Vec<U256>, depth: usize) {
-    assert!(depth <= stack.capacity(), "room on the stack");
-    // SAFETY: there is room for as many, and those below the depth were written (W1).
-    unsafe { stack.set_len(depth) };
+    /// Tells the stack how deep it is now.
+    #[expect(unsafe_code, reason = "the words were written behind the stack's back")]
+    pub(super) fn close(self) {
+        // SAFETY: there is room for as many (W2), and those below the depth are initialised (W1).
+        unsafe { self.stack.set_len(self.depth) };
+    }
 }

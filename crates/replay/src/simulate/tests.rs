@@ -14,6 +14,7 @@ use super::{
     script::{Actors, scripts},
     textbook::textbook,
 };
+
 /// Nanoseconds of every transaction.
 const EACH: f64 = 1_000_000.0;
 
