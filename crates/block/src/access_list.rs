@@ -4,8 +4,8 @@
 //! A list says, per account and slot, what every position of the block wrote, and what was merely looked at. It is the
 //! content of multi-version memory at the end of the block: to *produce* one is to write a [`Record`] down in another
 //! order, to *consume* one is to seed the memory with it, so that every read finds its value at once and no transaction
-//! waits for another. A list that came along with a block is not believed: each position is compared with it when it is
-//! committed ([`verify`](self)), and the first that differs makes the block invalid.
+//! waits for another. A list that came along with a block is not believed: each position is compared with it by whoever ran
+//! it ([`follow`](self), [`verify`](self)), and the first that differs makes the block invalid.
 //!
 //! Two things that happen to accounts cannot be said in a list, because they no longer happen where lists are part of the
 //! protocol. Lists of older blocks say them in an [`AccessListExtension`]:
@@ -16,6 +16,7 @@
 //! | an account exists and is empty | Spurious Dragon (EIP-161) |
 
 mod fault;
+mod follow;
 mod produce;
 mod seed;
 mod verify;
@@ -26,7 +27,8 @@ use alloy_primitives::{Address, B256, Bytes};
 use alloy_rlp::Decodable;
 
 pub use fault::{AccessListFault, AccessListPart};
-pub(crate) use seed::seed;
+pub(crate) use follow::{Followers, Judge, Objection};
+pub(crate) use seed::{Promised, seed};
 pub(crate) use verify::Verifier;
 
 use crate::{ChainSpec, RecoveredBlock};
@@ -115,12 +117,6 @@ impl AccessList {
     fn extended_items(&self) -> u64 {
         let items = |extension: &AccessListExtension| extension.storage_cleared.len() + extension.existence.len();
         self.extension.as_ref().map_or(0, |extension| items(extension) as u64)
-    }
-
-    /// The account's entry, and where in the list it is.
-    fn find(&self, address: &Address) -> Option<(usize, &AccountChanges)> {
-        let at = self.accounts.binary_search_by_key(address, |account| account.address).ok()?;
-        Some((at, &self.accounts[at]))
     }
 }
 

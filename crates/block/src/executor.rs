@@ -28,7 +28,7 @@ use ropewalk_engine::{
 use ropewalk_evm::{
     CallTimes, CodeCache, EvmFactory, EvmKey, EvmProgram, EvmSettings, Transaction, TransactionInspector,
 };
-use ropewalk_state::{StateError, StateReader};
+use ropewalk_state::{Changes, StateError, StateReader};
 
 use self::{
     committed::Committed,
@@ -43,7 +43,7 @@ pub use self::{
 use crate::{
     AccessList, BlockError, BlockOutcome, BlockTransaction, BrokenInvariant, ChainSpec, InvalidBlock,
     InvalidTransactions, Position, Record, RecoveredBlock, RequestContracts,
-    access_list::{self, Verifier},
+    access_list::{self, Followers, Judge, Promised, Verifier},
     positions,
     slow_reads::{SlowReads, TimedBase, prefetch},
 };
@@ -129,7 +129,7 @@ pub struct Execution {
     pub stats: Stats,
     /// The inspectors of the kept transactions, in block order, where inspectors were asked for.
     pub inspectors: Vec<Box<dyn TransactionInspector>>,
-    /// What happened at each position, where it was asked for or an access list was followed.
+    /// What happened at each position, where it was asked for.
     pub record: Option<Record>,
     /// What each transaction truly depends on, where that was asked for.
     pub dependencies: Option<Dependencies>,
@@ -239,7 +239,7 @@ impl BlockExecutor {
     }
 
     /// Executes `block` by its access list: multi-version memory is seeded with what the list says, so that nothing waits
-    /// and nothing runs twice, and every position is compared with the list when it is committed.
+    /// and nothing runs twice, and every position is compared with the list by whoever ran it.
     ///
     /// Invalid transactions are rejected, whatever the options say: the positions of a list are those of the block.
     ///
@@ -294,13 +294,14 @@ impl BlockExecutor {
         let before_block = Arc::clone(&parent);
         let keys = expected_keys(&block.transactions);
         let memory = Arc::new(Memory::<EvmProgram>::new(base, keys));
-        match list {
-            Some(list) => access_list::seed(&memory, list, &*parent, engine),
-            None if are_slow => prefetch(&memory, &block.transactions, &*parent),
-            None => {}
+        let promised = list.map(|list| access_list::seed(&memory, list, &*parent, engine));
+        if are_slow && list.is_none() {
+            prefetch(&memory, &block.transactions, &*parent);
         }
-        let verifier = list.map(|list| Verifier::new(list, block.transactions.len()));
-        let mut transcript = (record || self.options.record || list.is_some()).then(|| Transcript::new(verifier));
+        let (transactions, record) = (block.transactions.len(), record || self.options.record);
+        let judge = list.map(|list| Judge::new(Verifier::new(list, transactions), transactions, record));
+        let judge = judge.as_ref();
+        let mut transcript = Transcript::new(judge, record);
         let records = transcript.is_some() || self.options.dependencies || self.options.footprints;
         let options = self.run_options(list.is_some(), records);
         let invalid = if list.is_some() { InvalidTransactions::Reject } else { self.options.invalid };
@@ -330,7 +331,7 @@ impl BlockExecutor {
         };
         let transactions: Vec<_> = block.transactions.iter().map(prepared).collect();
         hook.footprints = self.options.footprints.then(|| Footprints::of(&transactions));
-        let ran = engine.run_probed(&memory, &transactions, &factory, &mut hook, &options, probe);
+        let ran = engine.run_probed(&memory, &transactions, &Followers { factory: &factory, judge }, &mut hook, &options, probe);
         let finished = ran.map_err(engine_error)?;
         let Receipts { receipts, skipped, inspectors, gas, mut transcript, dependencies, footprints, .. } =
             hook.finish()?;
@@ -341,11 +342,14 @@ impl BlockExecutor {
         let requests = positions::post_block(&chain, block, &receipts, self.options.request_contracts, &mut after)?;
         drop(after);
         transcript.as_mut().map_or(Ok(()), Transcript::end_position)?;
-        let record = transcript.map(Transcript::finish).transpose()?;
+        let record = transcript.map_or(Ok(None), Transcript::finish)?;
         let locations = self.options.locations.then(|| Locations(memory.keys()));
         // Views hold it as long as they live, and all of them are gone.
         let memory = Arc::into_inner(memory).expect("nobody else works on a block that is over");
-        let changes = committed_changes(memory, &self.engine, &*before_block)?;
+        let changes = match promised {
+            Some(promised) => kept(promised, memory, &self.engine)?,
+            None => committed_changes(memory, &self.engine, &*before_block)?,
+        };
         let stats = finished.stats;
         record_metrics(&stats);
         let (gas_used, blob_gas_used) = (gas.block_gas_used(), gas.blob);
@@ -384,6 +388,12 @@ impl BlockExecutor {
             ..RunOptions::default()
         }
     }
+}
+
+/// What a list promised that was found true: the block's changes, without a look at the memory.
+fn kept(promised: Promised, memory: Memory<EvmProgram>, engine: &Engine) -> Result<Changes, BlockError> {
+    memory.give_up(engine);
+    promised.changes().map_err(|source| BlockError::State { position: Position::PostBlock, source })
 }
 
 /// An engine's error in the words of blocks.

@@ -129,7 +129,7 @@ impl Entry {
     }
 }
 
-fn account_of(value: &EvmValue) -> Option<Account> {
+pub(crate) fn account_of(value: &EvmValue) -> Option<Account> {
     match value {
         EvmValue::Account(value) => value.account(),
         EvmValue::StorageEmpty(_) | EvmValue::Slot(_) => None,

@@ -118,6 +118,16 @@ impl<P: Program> CellState<P> {
         }
     }
 
+    /// Adds a version before anybody reads; mostly the highest so far.
+    pub(crate) fn seed(&mut self, version: Version<P>) {
+        if self.versions.back().is_some_and(|last| last.position >= version.position) {
+            return self.publish(version, &mut Vec::new());
+        }
+        self.top = None;
+        self.changes += 1;
+        self.versions.push_back(version);
+    }
+
     /// Drops what incarnations of the transaction at `position` before `incarnation` wrote. Collects whom that affects.
     pub(crate) fn retract(&mut self, position: Position, incarnation: Incarnation, dirty: &mut Vec<Position>) {
         let at = self.versions_at(position);

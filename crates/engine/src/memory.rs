@@ -183,6 +183,10 @@ impl<P: Program> Memory<P> {
         if let Some(top) = top {
             return Ok(with(top, state.changes));
         }
+        let last = visible.clone().next_back().map(|last| &state.versions[last]);
+        if let Some(value) = last.and_then(|last| last.delta.value()) {
+            return Ok(with(value, state.changes));
+        }
         let hidden;
         let bottom = match &state.committed {
             Some((at, value)) if cleared.is_none_or(|clear| *at >= clear) => value,
@@ -249,13 +253,23 @@ impl<P: Program> Memory<P> {
     /// Makes what the transaction at `position` is said to write visible to all higher positions before anything has
     /// run. A run over it is to be told that it is [seeded](crate::RunOptions::seeded).
     ///
-    /// Where many transactions write one key, the deltas had better be [absolute](Delta::is_absolute): a reader looks
-    /// down to the first that is.
-    pub fn seed(&self, position: Position, key: &P::Key, delta: P::Delta) {
-        let write = Write { cell: self.intern(key), delta };
-        let cell = self.announce(&write);
-        let version = Version { position, incarnation: Incarnation(0), estimate: false, delta: write.delta };
-        cell.change(|state| state.publish(version, &mut Vec::new()));
+    /// Where many transactions write one key, the deltas had better be [absolute](Delta::is_absolute), so that a reader looks
+    /// no further down than the first, and come at once and in order.
+    pub fn seed(&self, key: &P::Key, writes: impl IntoIterator<Item = (Position, P::Delta)>) {
+        let cell = self.table.cell(self.intern(key));
+        let mut clears = false;
+        cell.change(|state| {
+            for (position, delta) in writes {
+                clears |= delta.clears_shadowed();
+                state.seed(Version { position, incarnation: Incarnation(0), estimate: false, delta });
+            }
+        });
+        // Nobody reads yet.
+        cell.written.store(true, Ordering::Release);
+        if clears {
+            cell.clears.store(true, Ordering::Release);
+            self.clears.store(true, Ordering::Release);
+        }
     }
 
     /// Makes an incarnation's writes visible to higher transactions and drops those of earlier incarnations (`before`:
@@ -298,23 +312,28 @@ impl<P: Program> Memory<P> {
         }
     }
 
-    /// What a transaction's writes do to each key that it writes, in the order of first writes.
-    pub(crate) fn written<'a>(
+    /// Hands what a transaction's writes do to each key that it writes to `with`: the key, its value below the transaction, and
+    /// that with all of the writes made, in the order of first writes. `with` must leave the memory alone.
+    pub(crate) fn each_written<'a>(
         &'a self,
         position: Position,
         writes: &[Write<P>],
-    ) -> Result<Vec<Written<'a, P>>, Unresolved<P::Fault>> {
+        mut with: impl FnMut(&'a P::Key, &P::Value, P::Value),
+    ) -> Result<(), Unresolved<P::Fault>> {
         let cleared = Self::cleared_by(writes);
-        let first = |(at, write): &(usize, &Write<P>)| !writes[..*at].iter().any(|other| other.cell == write.cell);
-        let change = |(at, write): (usize, &Write<P>)| {
-            let before = self.resolve(write.cell, position, Estimates::Take, |value, _| value.clone())?;
-            let key = self.key(write.cell);
-            let mut after = if self.is_hidden(write.cell, &cleared) { P::hidden(key) } else { before.clone() };
-            let own = writes[at..].iter().filter(|other| other.cell == write.cell);
-            own.for_each(|own| own.delta.apply(&mut after));
-            Ok(Written { key, before, after })
-        };
-        writes.iter().enumerate().filter(first).map(change).collect()
+        for (at, write) in writes.iter().enumerate() {
+            if writes[..at].iter().any(|other| other.cell == write.cell) {
+                continue;
+            }
+            let (key, is_hidden) = (self.key(write.cell), self.is_hidden(write.cell, &cleared));
+            self.resolve(write.cell, position, Estimates::Take, |before, _| {
+                let mut after = if is_hidden { P::hidden(key) } else { before.clone() };
+                let own = writes[at..].iter().filter(|other| other.cell == write.cell);
+                own.for_each(|own| own.delta.apply(&mut after));
+                with(key, before, after);
+            })?;
+        }
+        Ok(())
     }
 
     /// Reads the base values that folding `writes` takes: what can fail comes before anybody hears of a commit.

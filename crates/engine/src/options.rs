@@ -14,10 +14,10 @@ pub struct RunOptions {
     /// Whether frontier runs record their observations, so that the hook gets to see them.
     pub record: bool,
     /// Whether the memory was [seeded](crate::Memory::seed) with what each transaction writes: reads then find it there
-    /// and nothing is published, and where the seeds are right nothing is run twice (but that a key which one transaction
-    /// writes in two steps may be read between them while it is committed, which validation finds). Whoever seeds must compare, in the
-    /// hook, each transaction's [effects](crate::Effects::written) with its seeds and stop the run where they differ: a
-    /// seed that its transaction does not make good would be taken for committed.
+    /// and nothing is published, and where the seeds are right nothing is run twice. Nothing is committed either: what
+    /// a kept transaction leaves are its seeds, and what the list leaves in the end is for whoever seeded to know. They must
+    /// compare each transaction's [effects](crate::Effects::written) with its seeds, and the hook must stop the run where
+    /// they differ.
     pub seeded: bool,
     /// Cost that speculation may take, as a multiple of the summed weight of all transactions. A transaction that the
     /// budget no longer covers waits for the frontier.

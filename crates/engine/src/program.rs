@@ -110,6 +110,12 @@ pub trait Delta<V>: Clone + Debug + PartialEq + Send + Sync {
         false
     }
 
+    /// The value after it, where that is the same whatever the value before it was and the change holds it: who looks at it
+    /// makes none of their own.
+    fn value(&self) -> Option<&V> {
+        None
+    }
+
     /// Whether it hides all older writes of the keys that have this key as [shadow](Program::shadow).
     fn clears_shadowed(&self) -> bool {
         false

@@ -86,10 +86,10 @@ impl Engine {
         let inline = match options.inline {
             Inline::Automatic if options.schedule != Schedule::Normal => false,
             Inline::Automatic => {
-                let effort = sum(transactions.iter().map(P::effort));
-                let largest = transactions.iter().map(P::effort).max().unwrap_or_default();
+                let efforts = || transactions.iter().map(|each| effort::<P>(each, options));
+                let (all, largest) = (sum(efforts()), efforts().max().unwrap_or_default());
                 // What the largest leaves is all that another thread could take.
-                effort - largest < effort / LEAST_SHARED || effort < EFFORT_WORTH_A_THREAD
+                all - largest < all / LEAST_SHARED || all < EFFORT_WORTH_A_THREAD
             }
             Inline::Below(weight) => sum(transactions.iter().map(P::weight)) < weight,
         };
@@ -102,6 +102,14 @@ impl Engine {
 const EFFORT_WORTH_A_THREAD: u64 = 400_000;
 /// One part in so many of the work must be outside its largest transaction.
 const LEAST_SHARED: u64 = 6;
+
+/// Nanoseconds that a transaction is worth to another thread that finds everything seeded, at least.
+const LEAST_SEEDED_EFFORT: u64 = 1_000;
+
+/// What a transaction is worth to another thread. What nobody publishes costs nothing to hand over.
+fn effort<P: Program>(transaction: &P::Transaction, options: &RunOptions) -> u64 {
+    P::effort(transaction).max(if options.seeded { LEAST_SEEDED_EFFORT } else { 0 })
+}
 
 fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
     numbers.fold(0, u64::saturating_add)
@@ -160,7 +168,7 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
         };
         let mode = if adversary.is_some() { Frontier::Never } else { options.frontier };
         let plan = Plan {
-            weights: transactions.iter().map(|each| (P::weight(each), P::effort(each))).collect(),
+            weights: transactions.iter().map(|each| (P::weight(each), effort::<P>(each, options))).collect(),
             large_first: options.shortcuts.large_first,
             after: lanes::<P>(transactions, if options.seeded || !options.shortcuts.lanes { 1 } else { workers }),
             workers: workers as u32,

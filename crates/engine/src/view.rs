@@ -95,7 +95,8 @@ impl<P: Program> View<P> {
         view
     }
 
-    /// What was observed and written through a [committed](Self::committed) view since its last commit.
+    /// What was observed and written through a [committed](Self::committed) view since its last commit, or in an attempt. What
+    /// an attempt finds below it is a guess, but in a run that is [seeded](crate::RunOptions::seeded).
     pub fn effects(&self) -> Effects<'_, P> {
         Effects { memory: self.memory(), position: self.position, reads: &self.reads, writes: &self.writes }
     }
@@ -308,7 +309,17 @@ impl<'a, P: Program> Effects<'a, P> {
     /// # Errors
     /// A fault, when the base state fails.
     pub fn written(&self) -> Result<Vec<Written<'a, P>>, P::Fault> {
-        self.memory.written(self.position, self.writes).map_err(Unresolved::into_fault)
+        let mut written = Vec::with_capacity(self.writes.len());
+        self.each_written(|key, before, after| written.push(Written { key, before: before.clone(), after }))?;
+        Ok(written)
+    }
+
+    /// The same, handed to `with`: each key, its value below the transaction and that with the writes made.
+    ///
+    /// # Errors
+    /// As [`written`](Self::written).
+    pub fn each_written(&self, with: impl FnMut(&'a P::Key, &P::Value, P::Value)) -> Result<(), P::Fault> {
+        self.memory.each_written(self.position, self.writes, with).map_err(Unresolved::into_fault)
     }
 }
 

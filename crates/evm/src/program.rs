@@ -77,6 +77,13 @@ pub enum EvmDelta {
     Account(AccountDelta),
     /// To a slot: its new value.
     Slot(U256),
+    /// To an account: all that it is afterwards. Of what is written down about it and not of what was done to it.
+    Becomes {
+        /// The account.
+        value: EvmValue,
+        /// Whether its storage is emptied.
+        clears_storage: bool,
+    },
 }
 
 /// What an attempt learnt about a key.
@@ -226,6 +233,9 @@ impl Program for EvmProgram {
     }
 }
 
+/// All fields of an account.
+const WHOLE: Fields = field::BALANCE | field::NONCE | field::CODE | field::EXISTENCE;
+
 impl Delta<EvmValue> for EvmDelta {
     fn is_bounded(&self) -> bool {
         matches!(self, Self::Account(_))
@@ -242,6 +252,7 @@ impl Delta<EvmValue> for EvmDelta {
         match (self, value) {
             (Self::Account(delta), EvmValue::Account(value)) => delta.apply(value),
             (Self::Slot(new), EvmValue::Slot(value)) => *value = *new,
+            (Self::Becomes { value: new, .. }, value @ EvmValue::Account(_)) => value.clone_from(new),
             (delta, value) => unreachable!("{delta:?} was written to the key of {value:?}"),
         }
     }
@@ -250,6 +261,7 @@ impl Delta<EvmValue> for EvmDelta {
         match self {
             Self::Account(delta) => delta.fields(),
             Self::Slot(_) => field::SLOT,
+            Self::Becomes { clears_storage, .. } => WHOLE | if *clears_storage { field::STORAGE } else { 0 },
         }
     }
 
@@ -257,18 +269,29 @@ impl Delta<EvmValue> for EvmDelta {
         match self {
             Self::Account(delta) => delta.sets(),
             Self::Slot(_) => field::SLOT,
+            Self::Becomes { .. } => WHOLE,
         }
     }
 
     fn is_absolute(&self) -> bool {
         match self {
             Self::Account(delta) => delta.is_absolute(),
-            Self::Slot(_) => true,
+            Self::Slot(_) | Self::Becomes { .. } => true,
+        }
+    }
+
+    fn value(&self) -> Option<&EvmValue> {
+        match self {
+            Self::Becomes { value, .. } => Some(value),
+            Self::Account(_) | Self::Slot(_) => None,
         }
     }
 
     fn clears_shadowed(&self) -> bool {
-        matches!(self, Self::Account(AccountDelta { clears_storage: true, .. }))
+        match self {
+            Self::Account(AccountDelta { clears_storage, .. }) | Self::Becomes { clears_storage, .. } => *clears_storage,
+            Self::Slot(_) => false,
+        }
     }
 }
 

@@ -164,12 +164,13 @@ impl EvmWorker {
 
     /// What a plain payment looks at: its parties, and whoever is tipped.
     fn payment_accesses(&mut self, env: &TxEnv) -> Accesses {
-        let tipped = Accesses::of_accounts([self.machine().inner.ctx.block.beneficiary]);
+        let tipped = self.machine().inner.ctx.block.beneficiary;
         let parties = [env.caller].into_iter().chain(env.kind.to().copied());
-        // That neither has code is what makes it a plain payment.
-        let mut accesses = Accesses::of_accounts(parties);
-        accesses.accounts.iter_mut().for_each(|party| party.code = true);
-        accesses.merge([tipped]);
+        let mut accesses = Accesses::of_accounts(parties.chain([tipped]));
+        // That neither party has code is what makes it a plain payment.
+        accesses.accounts.iter_mut().for_each(|it| {
+            it.code = it.address != tipped || it.address == env.caller || Some(&tipped) == env.kind.to();
+        });
         accesses
     }
 

@@ -83,27 +83,27 @@ fn code(all: &Changes, hash: B256) -> Bytes {
 /// What a position did to an account, in ascending order.
 pub(super) fn parts(change: &AccountChange) -> Vec<AccessListPart> {
     let AccountChange { before, after, storage_cleared, ref slots, .. } = *change;
+    let slots = slots.iter().map(|slot| AccessListPart::Slot { slot: slot.slot, value: slot.after });
+    slots.chain(account_parts(before, after, storage_cleared)).collect()
+}
+
+/// What a position did to an account without its slots, in ascending order.
+pub(super) fn account_parts(
+    before: Option<Account>,
+    after: Option<Account>,
+    storage_cleared: bool,
+) -> impl Iterator<Item = AccessListPart> {
     let balance = |account: Option<Account>| account.map_or(U256::ZERO, |account| account.balance);
     let nonce = |account: Option<Account>| account.map_or(0, |account| account.nonce);
     let code = |account: Option<Account>| account.map_or(KECCAK256_EMPTY, |account| account.code_hash);
     let exists_empty = |account: Option<Account>| account.is_some_and(|account| account.is_empty());
-
-    let mut parts: Vec<_> =
-        slots.iter().map(|slot| AccessListPart::Slot { slot: slot.slot, value: slot.after }).collect();
-    if balance(before) != balance(after) {
-        parts.push(AccessListPart::Balance(balance(after)));
-    }
-    if nonce(before) != nonce(after) {
-        parts.push(AccessListPart::Nonce(nonce(after)));
-    }
-    if code(before) != code(after) {
-        parts.push(AccessListPart::Code(code(after)));
-    }
-    if storage_cleared {
-        parts.push(AccessListPart::StorageCleared);
-    }
-    if before != after && (exists_empty(after) || (exists_empty(before) && after.is_none())) {
-        parts.push(AccessListPart::Existence(after.is_some()));
-    }
-    parts
+    let exists = before != after && (exists_empty(after) || (exists_empty(before) && after.is_none()));
+    let parts = [
+        (balance(before) != balance(after)).then(|| AccessListPart::Balance(balance(after))),
+        (nonce(before) != nonce(after)).then(|| AccessListPart::Nonce(nonce(after))),
+        (code(before) != code(after)).then(|| AccessListPart::Code(code(after))),
+        storage_cleared.then_some(AccessListPart::StorageCleared),
+        exists.then(|| AccessListPart::Existence(after.is_some())),
+    ];
+    parts.into_iter().flatten()
 }

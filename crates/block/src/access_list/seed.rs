@@ -1,15 +1,18 @@
-//! An access list as the content of multi-version memory.
+//! An access list as the content of multi-version memory, and as the changes of its block.
 //!
 //! Per account and position a seed says what every field is after the position, not just those that changed: a reader
 //! then needs the last seed below it and none before, and what a read costs does not grow with the length of the list.
+//!
+//! The last seed of each key is what the block leaves there, if it does what the list says at every position. So the
+//! block's changes are known before it has run: they are [promised](Promised), and hold when the list was found true.
 
-use std::collections::BTreeMap;
+use std::iter::Peekable;
 
 use alloy_eip7928::AccountChanges;
-use alloy_primitives::{Address, KECCAK256_EMPTY, U256, keccak256};
+use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
 use ropewalk_engine::{Engine, Memory, Position};
 use ropewalk_evm::{AccountDelta, AccountValue, BalanceStep, EvmDelta, EvmKey, EvmProgram, EvmValue, Existence};
-use ropewalk_state::StateReader;
+use ropewalk_state::{Account, AccountChange, Changes, SlotChange, StateError, StateReader};
 
 use super::{AccessList, AccessListExtension};
 use crate::bundle::analysed;
@@ -20,24 +23,46 @@ const BATCH: usize = 64;
 /// Accounts that are worth another thread.
 const LEAST_ACCOUNTS: usize = 16;
 
+/// The changes of a block that does what its list says, in normal form; an error where they hang on what cannot be read.
+#[derive(Debug)]
+pub(crate) struct Promised(Vec<Result<Changes, StateError>>);
+
+impl Promised {
+    /// The changes, once every position was found to be what the list says.
+    ///
+    /// # Errors
+    /// When the state before the block could not be read.
+    pub(crate) fn changes(self) -> Result<Changes, StateError> {
+        let mut all = Changes::default();
+        for part in self.0 {
+            let mut part = part?;
+            all.accounts.append(&mut part.accounts);
+            all.codes.extend(part.codes);
+        }
+        Ok(all)
+    }
+}
+
 /// Reads ahead what the list names, and fills the memory with what it says, on the engine's threads: a part of the accounts,
 /// with their slots, to each. What cannot be read is left out: it may be that nothing needs it.
-pub(crate) fn seed(memory: &Memory<EvmProgram>, list: &AccessList, reader: &dyn StateReader, engine: &Engine) {
+pub(crate) fn seed(
+    memory: &Memory<EvmProgram>,
+    list: &AccessList,
+    reader: &dyn StateReader,
+    engine: &Engine,
+) -> Promised {
     let nothing = AccessListExtension::default();
     let extension = list.extension.as_ref().unwrap_or(&nothing);
-    engine.in_parts(list.accounts.len(), LEAST_ACCOUNTS, |part| {
+    Promised(engine.in_parts(list.accounts.len(), LEAST_ACCOUNTS, |part| {
         let accounts = &list.accounts[part];
         prefetch(memory, accounts, reader);
+        let (mut changes, mut failure) = (Changes::default(), None);
         for account in accounts {
-            seed_account(memory, account, extension);
-            for slot in &account.storage_changes {
-                let key = EvmKey::Slot(account.address, slot.slot);
-                for change in &slot.changes {
-                    memory.seed(at(change.block_access_index.get()), &key, EvmDelta::Slot(change.new_value));
-                }
-            }
+            let sown = Field { memory, account, reader }.sow(extension, &mut changes);
+            failure = failure.or(sown.err());
         }
-    });
+        failure.map_or(Ok(changes), Err)
+    }))
 }
 
 fn prefetch(memory: &Memory<EvmProgram>, accounts: &[AccountChanges], reader: &dyn StateReader) {
@@ -58,6 +83,84 @@ fn prefetch(memory: &Memory<EvmProgram>, accounts: &[AccountChanges], reader: &d
     }
 }
 
+/// An account of the list, to be sown.
+struct Field<'a> {
+    memory: &'a Memory<EvmProgram>,
+    account: &'a AccountChanges,
+    reader: &'a dyn StateReader,
+}
+
+impl Field<'_> {
+    /// Fills the memory with what the list says about the account, and adds what becomes of it to the changes.
+    fn sow(&self, extension: &AccessListExtension, changes: &mut Changes) -> Result<(), StateError> {
+        let (memory, account, address) = (self.memory, self.account, self.account.address);
+        for slot in &account.storage_changes {
+            let seeds = slot.changes.iter().map(|change| (at(change.block_access_index.get()), EvmDelta::Slot(change.new_value)));
+            memory.seed(&EvmKey::Slot(address, slot.slot), seeds);
+        }
+        let mut steps = steps(account, extension).peekable();
+        if steps.peek().is_none() && account.storage_changes.is_empty() {
+            return Ok(());
+        }
+        let mut value = self.before().map(AccountValue::from);
+        let before = value.as_ref().map(AccountValue::account).map_err(StateError::clone);
+        let seeds = steps.map(|(position, step)| {
+            (at(position.into()), step.delta(value.as_mut().ok()))
+        });
+        memory.seed(&EvmKey::Account(address), seeds);
+        let (before, value) = (before?, value?);
+        let cleared = extension.clears_of(address).last();
+        let starts_empty = before.is_none() || cleared.is_some();
+        let change = AccountChange {
+            address,
+            before,
+            after: value.account(),
+            storage_cleared: before.is_some() && cleared.is_some(),
+            slots: self.slots(starts_empty, cleared)?,
+        };
+        changes.codes.extend(new_code(&change, &value));
+        if !change.is_noop() {
+            changes.accounts.push(change);
+        }
+        Ok(())
+    }
+
+    /// The account before the block.
+    fn before(&self) -> Result<Option<Account>, StateError> {
+        match self.memory.base(&EvmKey::Account(self.account.address)) {
+            Some(EvmValue::Account(value)) => Ok(value.account()),
+            _ => self.reader.account(&self.account.address),
+        }
+    }
+
+    /// What becomes of the account's slots, where its storage was last cleared at a position.
+    fn slots(&self, starts_empty: bool, cleared: Option<u32>) -> Result<Vec<SlotChange>, StateError> {
+        let mut slots = Vec::with_capacity(self.account.storage_changes.len());
+        for changes in &self.account.storage_changes {
+            let (slot, Some(last)) = (changes.slot, changes.changes.last()) else { continue };
+            let before = match self.memory.base(&EvmKey::Slot(self.account.address, slot)) {
+                _ if starts_empty => U256::ZERO,
+                Some(EvmValue::Slot(value)) => *value,
+                _ => self.reader.storage(&self.account.address, &slot)?,
+            };
+            let is_gone = cleared.is_some_and(|cleared| last.block_access_index.get() <= u64::from(cleared));
+            let after = if is_gone { U256::ZERO } else { last.new_value };
+            if before != after {
+                slots.push(SlotChange { slot, before, after });
+            }
+        }
+        Ok(slots)
+    }
+}
+
+/// The code that an account has after the block and had not before.
+fn new_code(change: &AccountChange, value: &AccountValue) -> Option<(B256, Bytes)> {
+    let after = change.after.filter(Account::has_code)?;
+    let is_new = change.before.is_none_or(|before| before.code_hash != after.code_hash);
+    let code = value.code.as_ref().filter(|_| is_new)?;
+    Some((after.code_hash, code.original_bytes()))
+}
+
 /// What a list says about an account at one position.
 #[derive(Debug, Default)]
 struct Step<'a> {
@@ -68,47 +171,45 @@ struct Step<'a> {
     exists: Option<bool>,
 }
 
-fn seed_account(memory: &Memory<EvmProgram>, account: &AccountChanges, extension: &AccessListExtension) {
-    let key = EvmKey::Account(account.address);
-    let steps = steps(account, extension);
-    if steps.is_empty() {
-        return;
-    }
-    let mut known = memory.base(&key).and_then(|value| match value {
-        EvmValue::Account(value) => Some(AccountValue::clone(value)),
-        EvmValue::StorageEmpty(_) | EvmValue::Slot(_) => None,
-    });
-    for (position, step) in steps {
-        let delta = step.delta(known.as_mut());
-        memory.seed(at(position.into()), &key, EvmDelta::Account(delta));
-    }
+/// The positions at which the account changes, ascending, with what the list says of each.
+fn steps<'a>(
+    account: &'a AccountChanges,
+    extension: &'a AccessListExtension,
+) -> impl Iterator<Item = (u32, Step<'a>)> {
+    let balances = account.balance_changes.iter().map(|it| (it.block_access_index.get() as u32, it.post_balance));
+    let nonces = account.nonce_changes.iter().map(|it| (it.block_access_index.get() as u32, it.new_nonce));
+    let codes = account.code_changes.iter().map(|it| (it.block_access_index.get() as u32, &it.new_code[..]));
+    let (mut balances, mut nonces, mut codes) = (balances.peekable(), nonces.peekable(), codes.peekable());
+    let mut clears = extension.clears_of(account.address).map(|position| (position, true)).peekable();
+    let mut existence = extension.existence_of(account.address).peekable();
+    std::iter::from_fn(move || {
+        let next = [
+            balances.peek().map(|it| it.0),
+            nonces.peek().map(|it| it.0),
+            codes.peek().map(|it| it.0),
+            clears.peek().map(|it| it.0),
+            existence.peek().map(|it| it.0),
+        ];
+        let position = next.into_iter().flatten().min()?;
+        let step = Step {
+            balance: next_at(&mut balances, position),
+            nonce: next_at(&mut nonces, position),
+            code: next_at(&mut codes, position),
+            clears_storage: next_at(&mut clears, position).is_some(),
+            exists: next_at(&mut existence, position),
+        };
+        Some((position, step))
+    })
 }
 
-/// The positions at which the account changes.
-fn steps<'a>(account: &'a AccountChanges, extension: &AccessListExtension) -> BTreeMap<u32, Step<'a>> {
-    let mut steps: BTreeMap<u32, Step<'a>> = BTreeMap::new();
-    let mut step = |position: u64, set: &dyn Fn(&mut Step<'a>)| set(steps.entry(position as u32).or_default());
-    for change in &account.balance_changes {
-        step(change.block_access_index.get(), &|step| step.balance = Some(change.post_balance));
-    }
-    for change in &account.nonce_changes {
-        step(change.block_access_index.get(), &|step| step.nonce = Some(change.new_nonce));
-    }
-    for change in &account.code_changes {
-        step(change.block_access_index.get(), &|step| step.code = Some(&change.new_code));
-    }
-    for position in extension.clears_of(account.address) {
-        step(position.into(), &|step| step.clears_storage = true);
-    }
-    for (position, exists) in extension.existence_of(account.address) {
-        step(position.into(), &|step| step.exists = Some(exists));
-    }
-    steps
+/// What comes next, if it is of this position.
+fn next_at<T>(from: &mut Peekable<impl Iterator<Item = (u32, T)>>, position: u32) -> Option<T> {
+    from.next_if(|(at, _)| *at == position).map(|(_, said)| said)
 }
 
 impl Step<'_> {
     /// The seed, which says every field where the account's value below it is known.
-    fn delta(&self, known: Option<&mut AccountValue>) -> AccountDelta {
+    fn delta(&self, known: Option<&mut AccountValue>) -> EvmDelta {
         let code = self.code.map(|bytes| match bytes {
             [] => (KECCAK256_EMPTY, None),
             bytes => (keccak256(bytes), Some(analysed(bytes.to_vec().into()))),
@@ -118,20 +219,16 @@ impl Step<'_> {
             Some(true) => Existence::Present,
             Some(false) => Existence::Absent,
         };
-        let mut delta = AccountDelta {
+        let delta = AccountDelta {
             balance: self.balance.map_or(BalanceStep::Keep, BalanceStep::Set),
             nonce: self.nonce,
             code,
             existence,
             clears_storage: self.clears_storage,
         };
-        if let Some(value) = known {
-            delta.apply(value);
-            delta.balance = BalanceStep::Set(value.balance);
-            delta.nonce = Some(value.nonce);
-            delta.code = Some((value.code_hash, value.code.clone()));
-        }
-        delta
+        let Some(value) = known else { return EvmDelta::Account(delta) };
+        delta.apply(value);
+        EvmDelta::Becomes { value: EvmValue::Account(Box::new(value.clone())), clears_storage: self.clears_storage }
     }
 }
 

@@ -166,9 +166,7 @@ impl<'a> Receipts<'a> {
             added.map_err(|source| BlockError::State { position, source })?;
         }
         let Some(transcript) = &mut self.transcript else { return Ok(()) };
-        let added = transcript.recorder.add(effects, accesses.map(|accesses| *accesses));
-        added.map_err(|source| BlockError::State { position, source })?;
-        transcript.end_position()
+        transcript.add_transaction(index, effects, accesses)
     }
 
     fn keep(&mut self, index: TxIndex, result: ExecutionResult, bloom: Bloom) {

@@ -80,7 +80,7 @@ pub(crate) fn wrong(case: &Case, block: &RecoveredBlock, outcome: &BlockOutcome,
     // A header that names a list is to name this one; the blocks of tests are made before their lists.
     let mut block = block.clone();
     block.header.block_access_list_hash = block.header.block_access_list_hash.map(|_| list.hash());
-    [EAGER, BLIND, BACKWARDS].iter().find_map(|way| followed(case, *way, &block, &list, outcome))
+    [EAGER, BLIND, BACKWARDS].iter().find_map(|way| followed(case, *way, &block, &list, (outcome, &first)))
 }
 
 /// What goes wrong when a block is executed over its own witness, by the oracle and in parallel.
@@ -113,16 +113,26 @@ fn followed(
     way: Way,
     block: &RecoveredBlock,
     list: &AccessList,
-    outcome: &BlockOutcome,
+    (outcome, record): (&BlockOutcome, &Record),
 ) -> Option<String> {
-    let execution = match by_list(case, way, block, list) {
-        Ok(execution) => execution,
-        Err(error) => return Some(format!("{way:?}, by its list: {error:?}, {list:#?}")),
-    };
-    if let Some(difference) = first_difference(&execution.outcome, outcome) {
-        return Some(format!("{way:?}, by its list: {difference:#?}"));
+    let options = ExecutorOptions { record: true, ..case.options(way) };
+    let recorded = case.executor_with(way, options).execute_by_access_list(block, case.reader(), list);
+    for (result, record) in [(by_list(case, way, block, list), None), (recorded, Some(record))] {
+        let execution = match result {
+            Ok(execution) => execution,
+            Err(error) => return Some(format!("{way:?}, by its list: {error:?}, {list:#?}")),
+        };
+        if let Some(difference) = first_difference(&execution.outcome, outcome) {
+            return Some(format!("{way:?}, by its list: {difference:#?}"));
+        }
+        if execution.record.as_ref() != record {
+            return Some(format!("{way:?}, by its list: {:#?}, not {record:#?}", execution.record));
+        }
+        if execution.stats.aborts != 0 {
+            return Some(format!("{way:?}, by its list: {:?}", execution.stats));
+        }
     }
-    (execution.stats.aborts != 0).then(|| format!("{way:?}, by its list: {:?}", execution.stats))
+    None
 }
 
 fn fault(case: &Case, way: Way, list: &AccessList) -> AccessListFault {

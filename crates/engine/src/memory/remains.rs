@@ -92,6 +92,11 @@ impl<P: Program> Memory<P> {
         results.into_iter().flatten().collect()
     }
 
+    /// Frees the memory on the engine's threads.
+    pub fn give_up(self, engine: &Engine) {
+        self.table.free(engine);
+    }
+
     /// Keys that somebody has named so far.
     pub fn cells(&self) -> usize {
         self.table.len()

@@ -362,12 +362,16 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let run = self.run;
         let Attempt { reads, writes, output, published, .. } = attempt;
         let cost = P::cost(&output);
-        if let Err(unresolved) = run.memory.prepare(index.position(), &writes) {
+        let seeded = run.options.seeded;
+        let prepared = if seeded { Ok(()) } else { run.memory.prepare(index.position(), &writes) };
+        if let Err(unresolved) = prepared {
             return self.fail(index, Failure::Interrupted(unresolved.into()));
         }
         let effects = Effects { memory: run.memory, position: index.position(), reads: &reads, writes: &writes };
         let decision = run.hook.lock().commit_transaction(index, output, effects);
         match decision {
+            // Its seeds stand for what it wrote.
+            Decision::Keep if seeded => {}
             Decision::Keep => {
                 let folded = run.memory.fold(index.position(), &writes, published, &mut self.dirty);
                 if let Err(unresolved) = folded {

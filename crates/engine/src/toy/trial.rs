@@ -222,26 +222,27 @@ impl Trial {
 
     /// By the engine.
     pub(crate) fn in_parallel(&self, engine: &Engine, options: &RunOptions) -> (Outcome, Option<Finished>) {
-        self.over_seeds(&Vec::new(), engine, options)
+        let (outcome, finished, memory) = self.over_seeds(&Vec::new(), engine, options);
+        (Outcome { committed: committed(&memory), ..outcome }, finished)
     }
 
-    /// By the engine, over memory that was seeded.
+    /// By the engine, over memory that was seeded, and holds the seeds afterwards instead of what was committed.
     pub(crate) fn over_seeds(
         &self,
         seeds: &Seeds,
         engine: &Engine,
         options: &RunOptions,
-    ) -> (Outcome, Option<Finished>) {
+    ) -> (Outcome, Option<Finished>, Arc<Memory<Toy>>) {
         let genesis = self.genesis();
         let memory = Arc::new(Memory::new(Arc::clone(&genesis), 8));
-        seeds.iter().for_each(|(position, key, change)| memory.seed(*position, key, *change));
+        seeds.iter().for_each(|(position, key, change)| memory.seed(key, [(*position, *change)]));
         let ledger = Mutex::default();
         let mut clerk = Clerk { rule: self.rule, ledger: &ledger, curious: options.record };
         let finished = engine.run(&memory, &self.list, &Factory(NoPause), &mut clerk, options);
         assert!(genesis.most_reads() <= 1, "a key was read {} times from the base state", genesis.most_reads());
         let ending = finished.clone().map(|finished| finished.stopped_at);
         let entries = ledger.into_inner().unwrap().entries;
-        (Outcome { entries, ending, committed: committed(&memory) }, finished.ok())
+        (Outcome { entries, ending, committed: BTreeMap::new() }, finished.ok(), memory)
     }
 
     /// By a loop over a plain map, without anything of the engine.
