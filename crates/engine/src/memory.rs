@@ -255,8 +255,11 @@ impl<P: Program> Memory<P> {
     ///
     /// Where many transactions write one key, the deltas had better be [absolute](Delta::is_absolute), so that a reader looks
     /// no further down than the first, and come at once and in order.
-    pub fn seed(&self, key: &P::Key, writes: impl IntoIterator<Item = (Position, P::Delta)>) {
+    ///
+    /// `base` is the key's value before the block, as for [`preload`](Self::preload), where it is known.
+    pub fn seed(&self, key: &P::Key, base: Option<P::Value>, writes: impl IntoIterator<Item = (Position, P::Delta)>) {
         let cell = self.table.cell(self.intern(key));
+        base.map(|base| cell.base.set(base));
         let mut clears = false;
         cell.change(|state| {
             for (position, delta) in writes {

@@ -121,7 +121,7 @@ fn run(transactions: u32, threads: usize) -> (Vec<u64>, usize, u32) {
     let memory = Arc::new(Memory::<Count>::new(Nothing, 4));
     memory.preload(&0, 0);
     for position in 1..=transactions {
-        memory.seed(&0, [(Position(position), Set(position.into(), Arc::clone(&looks)))]);
+        memory.seed(&0, None, [(Position(position), Set(position.into(), Arc::clone(&looks)))]);
     }
     looks.store(0, Ordering::Relaxed);
     let engine = Engine::new(NonZeroUsize::new(threads).expect("not zero")).expect("threads");

@@ -55,32 +55,55 @@ pub(crate) fn seed(
     let extension = list.extension.as_ref().unwrap_or(&nothing);
     Promised(engine.in_parts(list.accounts.len(), LEAST_ACCOUNTS, |part| {
         let accounts = &list.accounts[part];
-        prefetch(memory, accounts, reader);
         let (mut changes, mut failure) = (Changes::default(), None);
+        let mut known = Known::of(accounts, reader);
         for account in accounts {
-            let sown = Field { memory, account, reader }.sow(extension, &mut changes);
+            let field = Field { memory, account, reader, known: known.account() };
+            let sown = field.sow(&mut known, extension, &mut changes);
             failure = failure.or(sown.err());
         }
         failure.map_or(Ok(changes), Err)
     }))
 }
 
-fn prefetch(memory: &Memory<EvmProgram>, accounts: &[AccountChanges], reader: &dyn StateReader) {
-    let slots = accounts.iter().flat_map(|account| account.storage_slots().map(|slot| (account.address, slot)));
-    let slots: Vec<(Address, U256)> = slots.collect();
-    for accounts in accounts.chunks(BATCH) {
-        let addresses: Vec<Address> = accounts.iter().map(|account| account.address).collect();
-        let Ok(values) = reader.accounts(&addresses) else { continue };
-        for (address, value) in addresses.into_iter().zip(values) {
-            memory.preload(&EvmKey::Account(address), EvmValue::Account(Box::new(value.into())));
-        }
+/// What was read ahead, in the order in which it is used; `None` for what could not be read.
+struct Known {
+    accounts: std::vec::IntoIter<Option<Option<Account>>>,
+    slots: std::vec::IntoIter<Option<U256>>,
+}
+
+impl Known {
+    /// Reads accounts of the list and their slots, in batches.
+    fn of(accounts: &[AccountChanges], reader: &dyn StateReader) -> Self {
+        let slots = |account| slots(account).map(|slot| (AccountChanges::address(account), slot));
+        let slots: Vec<(Address, U256)> = accounts.iter().flat_map(slots).collect();
+        let read_accounts = |accounts: &[AccountChanges]| {
+            let addresses: Vec<Address> = accounts.iter().map(|account| account.address).collect();
+            let unknown = vec![None; addresses.len()];
+            reader.accounts(&addresses).map_or(unknown, |values| values.into_iter().map(Some).collect())
+        };
+        let read_slots = |slots: &[(Address, U256)]| {
+            let unknown = vec![None; slots.len()];
+            reader.storages(slots).map_or(unknown, |values| values.into_iter().map(Some).collect())
+        };
+        let accounts: Vec<_> = accounts.chunks(BATCH).flat_map(read_accounts).collect();
+        let slots: Vec<_> = slots.chunks(BATCH).flat_map(read_slots).collect();
+        Self { accounts: accounts.into_iter(), slots: slots.into_iter() }
     }
-    for slots in slots.chunks(BATCH) {
-        let Ok(values) = reader.storages(slots) else { continue };
-        for ((address, slot), value) in slots.iter().zip(values) {
-            memory.preload(&EvmKey::Slot(*address, *slot), EvmValue::Slot(value));
-        }
+
+    fn account(&mut self) -> Option<Option<Account>> {
+        self.accounts.next().flatten()
     }
+
+    fn slot(&mut self) -> Option<U256> {
+        self.slots.next().flatten()
+    }
+}
+
+/// The slots that an entry names, those that change before those that do not.
+fn slots(account: &AccountChanges) -> impl Iterator<Item = U256> {
+    let changed = account.storage_changes.iter().map(|changes| changes.slot);
+    changed.chain(account.storage_reads.iter().copied())
 }
 
 /// An account of the list, to be sown.
@@ -88,36 +111,39 @@ struct Field<'a> {
     memory: &'a Memory<EvmProgram>,
     account: &'a AccountChanges,
     reader: &'a dyn StateReader,
+    /// The account before the block, where it could be read ahead.
+    known: Option<Option<Account>>,
 }
 
 impl Field<'_> {
     /// Fills the memory with what the list says about the account, and adds what becomes of it to the changes.
-    fn sow(&self, extension: &AccessListExtension, changes: &mut Changes) -> Result<(), StateError> {
-        let (memory, account, address) = (self.memory, self.account, self.account.address);
-        for slot in &account.storage_changes {
-            let seeds = slot.changes.iter().map(|change| (at(change.block_access_index.get()), EvmDelta::Slot(change.new_value)));
-            memory.seed(&EvmKey::Slot(address, slot.slot), seeds);
-        }
-        let mut steps = steps(account, extension).peekable();
-        if steps.peek().is_none() && account.storage_changes.is_empty() {
+    fn sow(
+        &self,
+        known: &mut Known,
+        extension: &AccessListExtension,
+        changes: &mut Changes,
+    ) -> Result<(), StateError> {
+        let address = self.account.address;
+        let cleared = extension.clears_of(address).last();
+        let slots = self.sow_slots(known, cleared);
+        let key = EvmKey::Account(address);
+        let base = self.known.map(|account| EvmValue::Account(Box::new(account.into())));
+        let mut steps = steps(self.account, extension).peekable();
+        if steps.peek().is_none() && self.account.storage_changes.is_empty() {
+            base.into_iter().for_each(|base| self.memory.preload(&key, base));
             return Ok(());
         }
-        let mut value = self.before().map(AccountValue::from);
-        let before = value.as_ref().map(AccountValue::account).map_err(StateError::clone);
-        let seeds = steps.map(|(position, step)| {
-            (at(position.into()), step.delta(value.as_mut().ok()))
-        });
-        memory.seed(&EvmKey::Account(address), seeds);
-        let (before, value) = (before?, value?);
-        let cleared = extension.clears_of(address).last();
-        let starts_empty = before.is_none() || cleared.is_some();
-        let change = AccountChange {
-            address,
-            before,
-            after: value.account(),
-            storage_cleared: before.is_some() && cleared.is_some(),
-            slots: self.slots(starts_empty, cleared)?,
-        };
+        let before = self.known.map_or_else(|| self.reader.account(&address), Ok);
+        let mut value = before.clone().map(AccountValue::from);
+        let seeds = steps.map(|(position, step)| (at(position.into()), step.delta(value.as_mut().ok())));
+        self.memory.seed(&key, base, seeds);
+        let (before, value, mut slots) = (before?, value?, slots?);
+        if before.is_none() || cleared.is_some() {
+            slots.iter_mut().for_each(|slot| slot.before = U256::ZERO);
+        }
+        slots.retain(|slot| slot.before != slot.after);
+        let storage_cleared = before.is_some() && cleared.is_some();
+        let change = AccountChange { address, before, after: value.account(), storage_cleared, slots };
         changes.codes.extend(new_code(&change, &value));
         if !change.is_noop() {
             changes.accounts.push(change);
@@ -125,31 +151,31 @@ impl Field<'_> {
         Ok(())
     }
 
-    /// The account before the block.
-    fn before(&self) -> Result<Option<Account>, StateError> {
-        match self.memory.base(&EvmKey::Account(self.account.address)) {
-            Some(EvmValue::Account(value)) => Ok(value.account()),
-            _ => self.reader.account(&self.account.address),
-        }
-    }
-
-    /// What becomes of the account's slots, where its storage was last cleared at a position.
-    fn slots(&self, starts_empty: bool, cleared: Option<u32>) -> Result<Vec<SlotChange>, StateError> {
-        let mut slots = Vec::with_capacity(self.account.storage_changes.len());
+    /// The same for its slots, where its storage was last cleared at a position. What becomes of them, changed or not.
+    fn sow_slots(&self, known: &mut Known, cleared: Option<u32>) -> Result<Vec<SlotChange>, StateError> {
+        let address = self.account.address;
+        let mut sown = Ok(Vec::with_capacity(self.account.storage_changes.len()));
         for changes in &self.account.storage_changes {
-            let (slot, Some(last)) = (changes.slot, changes.changes.last()) else { continue };
-            let before = match self.memory.base(&EvmKey::Slot(self.account.address, slot)) {
-                _ if starts_empty => U256::ZERO,
-                Some(EvmValue::Slot(value)) => *value,
-                _ => self.reader.storage(&self.account.address, &slot)?,
-            };
+            let (slot, known) = (changes.slot, known.slot());
+            let seeds = changes.changes.iter();
+            let seeds = seeds.map(|change| (at(change.block_access_index.get()), EvmDelta::Slot(change.new_value)));
+            self.memory.seed(&EvmKey::Slot(address, slot), known.map(EvmValue::Slot), seeds);
+            let Some(last) = changes.changes.last() else { continue };
             let is_gone = cleared.is_some_and(|cleared| last.block_access_index.get() <= u64::from(cleared));
             let after = if is_gone { U256::ZERO } else { last.new_value };
-            if before != after {
-                slots.push(SlotChange { slot, before, after });
+            match (&mut sown, known.map_or_else(|| self.reader.storage(&address, &slot), Ok)) {
+                (Ok(sown), Ok(before)) => sown.push(SlotChange { slot, before, after }),
+                (Ok(_), Err(fault)) => sown = Err(fault),
+                (Err(_), _) => {}
             }
         }
-        Ok(slots)
+        for slot in &self.account.storage_reads {
+            let known = known.slot();
+            known.into_iter().for_each(|value| {
+                self.memory.preload(&EvmKey::Slot(address, *slot), EvmValue::Slot(value));
+            });
+        }
+        sown
     }
 }
 

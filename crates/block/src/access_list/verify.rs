@@ -32,9 +32,12 @@ pub(crate) struct Verifier<'a> {
     counts: Vec<u32>,
     /// The same, each ascending by account and part. Made when one differs.
     listed: OnceLock<Vec<Vec<(Address, AccessListPart)>>>,
-    /// Which entries were looked at, of those that need not be. Set by whoever compares: what a position looks at follows
-    /// from the list, so it is the same for all of its attempts. Relaxed: read when all have ended.
-    seen: Vec<Seen>,
+    /// Which accounts were looked at. Set by whoever compares: what a position looks at follows from the list, so it is the
+    /// same for all of its attempts. Relaxed: read when all have ended.
+    seen: Vec<AtomicBool>,
+    /// Which of the slots were looked at that are merely read, and where those of each account begin.
+    reads_seen: Vec<AtomicBool>,
+    reads_of: Vec<usize>,
 }
 
 /// A position that is being compared.
@@ -69,26 +72,23 @@ impl Comparison<'_> {
     }
 }
 
-/// Which parts of an account's entry were looked at: the account, and the slots that are merely read.
-#[derive(Debug)]
-struct Seen {
-    account: AtomicBool,
-    reads: Vec<AtomicBool>,
-}
-
 impl<'a> Verifier<'a> {
     /// A verifier of a list that is [in order](AccessList::check_form), for a block of `transactions`.
     pub(crate) fn new(list: &'a AccessList, transactions: usize) -> Self {
-        let seen = |account: &AccountChanges| Seen {
-            account: AtomicBool::new(false),
-            reads: account.storage_reads.iter().map(|_| AtomicBool::new(false)).collect(),
-        };
+        let unseen = |count: usize| (0..count).map(|_| AtomicBool::new(false)).collect::<Vec<_>>();
+        let mut reads = 0;
+        let reads_of = list.accounts.iter().map(|account| {
+            reads += account.storage_reads.len();
+            reads - account.storage_reads.len()
+        });
         Self {
             list,
             prefixes: list.accounts.iter().map(|account| prefix(&account.address)).collect(),
             counts: counts(list, transactions + 2),
             listed: OnceLock::new(),
-            seen: list.accounts.iter().map(seen).collect(),
+            seen: unseen(list.accounts.len()),
+            reads_of: reads_of.collect(),
+            reads_seen: unseen(reads),
         }
     }
 
@@ -121,11 +121,11 @@ impl<'a> Verifier<'a> {
     /// Where the list names an account that was looked at, with all of the slots. If it does, it is known to be looked at.
     fn place(&self, access: &AccountAccess) -> Option<usize> {
         let at = self.find(&access.address)?;
-        let (account, seen) = (&self.list.accounts[at], &self.seen[at]);
-        mark(&seen.account);
+        let account = &self.list.accounts[at];
+        mark(&self.seen[at]);
         let is_named = |slot: &U256| match account.storage_reads.binary_search(slot) {
             Ok(read) => {
-                mark(&seen.reads[read]);
+                mark(&self.reads_seen[self.reads_of[at] + read]);
                 true
             }
             Err(_) => account.storage_changes.binary_search_by_key(slot, |changes| changes.slot).is_ok(),
@@ -201,13 +201,14 @@ impl<'a> Verifier<'a> {
     /// # Errors
     /// The first of them.
     pub(crate) fn finish(&self) -> Result<(), AccessListFault> {
-        for (account, seen) in self.list.accounts.iter().zip(&self.seen) {
+        for ((account, seen), reads) in self.list.accounts.iter().zip(&self.seen).zip(&self.reads_of) {
             let superfluous = |slot: Option<U256>| AccessListFault::Superfluous { address: account.address, slot };
-            if !is_marked(&seen.account) {
+            if !is_marked(seen) {
                 return Err(superfluous(None));
             }
-            if let Some(read) = seen.reads.iter().position(|seen| !is_marked(seen)) {
-                return Err(superfluous(Some(account.storage_reads[read])));
+            let mut reads = account.storage_reads.iter().zip(&self.reads_seen[*reads..]);
+            if let Some((slot, _)) = reads.find(|(_, seen)| !is_marked(seen)) {
+                return Err(superfluous(Some(*slot)));
             }
         }
         let extension = self.list.extension.iter();
