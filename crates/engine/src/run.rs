@@ -167,10 +167,14 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
             Schedule::Adversarial { seed } => Some(seed),
         };
         let mode = if adversary.is_some() { Frontier::Never } else { options.frontier };
+        let after = lanes::<P>(transactions, if options.seeded || !options.shortcuts.lanes { 1 } else { workers });
+        let mut weights: Vec<_> =
+            transactions.iter().map(|each| (P::weight(each), effort::<P>(each, options))).collect();
+        make_way(&mut weights, &after);
         let plan = Plan {
-            weights: transactions.iter().map(|each| (P::weight(each), effort::<P>(each, options))).collect(),
+            weights,
             large_first: options.shortcuts.large_first,
-            after: lanes::<P>(transactions, if options.seeded || !options.shortcuts.lanes { 1 } else { workers }),
+            after,
             workers: workers as u32,
             window_per_worker: options.window_per_worker,
             frontier: mode,
@@ -300,6 +304,17 @@ fn lanes<P: Program>(transactions: &[P::Transaction], workers: usize) -> Vec<Opt
     let mut last = HashMap::with_capacity_and_hasher(transactions.len(), foldhash::fast::RandomState::default());
     let previous = |(index, transaction)| last.insert(P::lane(transaction)?, index as u32);
     transactions.iter().enumerate().map(previous).collect()
+}
+
+/// A transaction that is worth nothing to another thread, but that one waits for which is, is worth a little: else all of
+/// its lane would wait for the frontier to pass it.
+fn make_way(weights: &mut [(u64, u64)], after: &[Option<u32>]) {
+    for (index, before) in after.iter().enumerate().rev() {
+        if let (Some(before), true) = (before, weights[index].1 > 0) {
+            let effort = &mut weights[*before as usize].1;
+            *effort = (*effort).max(1);
+        }
+    }
 }
 
 /// Runs `attempt`, turning a panic into its message.

@@ -244,9 +244,13 @@ impl Scheduler {
     }
 
     /// Whether a parked worker would find something worth waking up for.
-    pub(crate) fn has_work(&self) -> bool {
+    pub(crate) fn has_work(&mut self) -> bool {
         if self.is_over() || self.adversary.is_some() {
             return true;
+        }
+        // What somebody has taken as the frontier meanwhile is nobody else's work.
+        while self.ready.peek().is_some_and(|Reverse(index)| self.transaction(*index).phase != Phase::Ready) {
+            self.ready.pop();
         }
         let frontier_waits = !self.committing && self.transaction(self.frontier).phase != Phase::Running;
         let end = self.window_end();
