@@ -13,6 +13,7 @@
 mod committed;
 mod extract;
 mod footprint;
+mod foresight;
 mod hook;
 mod shortcuts;
 mod transcript;
@@ -26,13 +27,14 @@ use ropewalk_engine::{
     Position as EnginePosition, Probe, RunError, RunOptions, Schedule, Stats,
 };
 use ropewalk_evm::{
-    CallTimes, CodeCache, EvmFactory, EvmKey, EvmProgram, EvmSettings, Transaction, TransactionInspector,
+    CallConflicts, CallTimes, CodeCache, EvmFactory, EvmKey, EvmProgram, EvmSettings, Transaction, TransactionInspector,
 };
 use ropewalk_state::{Changes, StateError, StateReader};
 
 use self::{
     committed::Committed,
     extract::committed_changes,
+    foresight::Foresight,
     hook::{BlockGas, Receipts},
     transcript::Transcript,
 };
@@ -70,6 +72,8 @@ pub struct ExecutorOptions {
     pub codes: Arc<CodeCache>,
     /// How long calls take, learned from earlier blocks and shared between executors.
     pub times: Arc<CallTimes>,
+    /// Which calls get in each other's way, learned from earlier blocks and shared between executors.
+    pub conflicts: Arc<CallConflicts>,
     /// How slow the state is, known from earlier blocks and shared between executors of the same state. It decides how
     /// many workers there are, and nothing about the outcome.
     pub reads: Arc<SlowReads>,
@@ -101,6 +105,7 @@ impl Default for ExecutorOptions {
             evm: EvmSettings::default(),
             codes: Arc::default(),
             times: Arc::default(),
+            conflicts: Arc::default(),
             shortcuts: Shortcuts::default(),
             reads: Arc::default(),
             frontier,
@@ -321,18 +326,28 @@ impl BlockExecutor {
         let mut hook = Receipts::new(&chain, block, gas, invalid, transcript);
         hook.dependencies = self.options.dependencies.then(DependencyRecorder::default);
         let read_ns = if are_slow { reads.typical_ns() } else { 0 };
-        let prepared = |transaction: &BlockTransaction| {
+        let foresight = self.foresight(block, list.is_some());
+        let prepared = |(index, transaction): (usize, &BlockTransaction)| {
             let prepared = Transaction::new(Arc::clone(&transaction.env), spec);
+            let prepared = prepared.following(foresight.as_ref().and_then(|foresight| foresight.follows(index)));
             let prepared = match times.and_then(|times| times.expected_ns(&transaction.env)) {
                 Some(ns) => prepared.taking(ns),
                 None => prepared,
             };
             prepared.reading(read_ns)
         };
-        let transactions: Vec<_> = block.transactions.iter().map(prepared).collect();
+        let transactions: Vec<_> = block.transactions.iter().enumerate().map(prepared).collect();
         hook.footprints = self.options.footprints.then(|| Footprints::of(&transactions));
-        let ran = engine.run_probed(&memory, &transactions, &Followers { factory: &factory, judge }, &mut hook, &options, probe);
+        let ran = engine.run_probed(
+            &memory,
+            &transactions,
+            &Followers { factory: &factory, judge },
+            &mut hook,
+            &options,
+            probe,
+        );
         let finished = ran.map_err(engine_error)?;
+        foresight.iter().for_each(|foresight| foresight.learn(&finished.conflicts));
         let Receipts { receipts, skipped, inspectors, gas, mut transcript, dependencies, footprints, .. } =
             hook.finish()?;
 
@@ -368,6 +383,13 @@ impl BlockExecutor {
     fn times(&self, block: &RecoveredBlock) -> Option<&Arc<CallTimes>> {
         let learns = self.options.shortcuts.learned_times && block.transactions.len() >= LEAST_LEARNED;
         learns.then_some(&self.options.times)
+    }
+
+    /// What is known about conflicts, where anybody speculates without a list.
+    fn foresight<'b>(&'b self, block: &'b RecoveredBlock, has_list: bool) -> Option<Foresight<'b>> {
+        let speculates = self.engine.threads() > 1 && !has_list && self.options.schedule == Schedule::Normal;
+        let looks = speculates && self.options.shortcuts.learned_conflicts && block.transactions.len() > 1;
+        looks.then(|| Foresight::of(&self.options.conflicts, &block.transactions))
     }
 
     fn settings(&self, block: &RecoveredBlock) -> EvmSettings {

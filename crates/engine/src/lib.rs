@@ -69,7 +69,7 @@ pub use options::{CancelToken, Frontier, Inline, RunOptions, Schedule, Shortcuts
 pub use pool::Engine;
 pub use probe::{AbortCause, Event, NoProbe, Probe, Turns};
 pub use program::{Base, CommitHook, Decision, Delta, Fields, Observation, Program, Worker, WorkerFactory};
-pub use run::Finished;
+pub use run::{Conflict, Finished};
 pub use stats::Stats;
 pub use table::CellId;
 pub use view::{Effects, Handle, Interrupt, View};

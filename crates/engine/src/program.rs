@@ -69,6 +69,12 @@ pub trait Program: Sized + Send + Sync + 'static {
         1
     }
 
+    /// A lower transaction of the list that this one is expected to find wrong what it reads without. A hint, as lanes are.
+    fn follows(transaction: &Self::Transaction) -> Option<TxIndex> {
+        let _ = transaction;
+        None
+    }
+
     /// Transactions of one lane are known to depend on each other in order (same sender). A hint: it orders work.
     fn lane(transaction: &Self::Transaction) -> Option<u64> {
         let _ = transaction;

@@ -27,12 +27,23 @@ mod runner;
 pub(crate) use runner::{Runner, Step};
 
 /// How a run ended, when it was not cut short by an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
     /// The transaction that the hook stopped at; nothing at or above it is committed.
     pub stopped_at: Option<TxIndex>,
     /// What it cost.
     pub stats: Stats,
+    /// The attempts that were found wrong, as far as it is known on whose account.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// An attempt that came to nothing on account of a lower transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conflict {
+    /// The transaction that was attempted.
+    pub reader: TxIndex,
+    /// The lower one, whose write it missed.
+    pub writer: TxIndex,
 }
 
 impl Engine {
@@ -211,17 +222,16 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
     /// The result, once all workers have ended.
     pub(crate) fn finish(&self) -> Result<Finished, RunError<P::Fault>> {
         self.memory.set_stopped(false);
-        let scheduler = self.scheduler.0.lock();
+        let mut scheduler = self.scheduler.0.lock();
         let (stats, index) = (scheduler.stats, scheduler.frontier());
-        match self.ending.lock().take() {
-            None => Ok(Finished { stopped_at: None, stats }),
-            Some(Ending::Cancelled) if index.at() == self.transactions.len() => {
-                Ok(Finished { stopped_at: None, stats })
-            }
-            Some(Ending::Cancelled) => Err(RunError::Cancelled { index }),
-            Some(Ending::Hook(index)) => Ok(Finished { stopped_at: Some(index), stats }),
-            Some(Ending::Error(error)) => Err(error),
-        }
+        let stopped_at = match self.ending.lock().take() {
+            None => None,
+            Some(Ending::Cancelled) if index.at() == self.transactions.len() => None,
+            Some(Ending::Cancelled) => return Err(RunError::Cancelled { index }),
+            Some(Ending::Hook(index)) => Some(index),
+            Some(Ending::Error(error)) => return Err(error),
+        };
+        Ok(Finished { stopped_at, stats, conflicts: std::mem::take(&mut scheduler.conflicts) })
     }
 
     /// The scheduler, for checks between steps.
@@ -296,13 +306,17 @@ impl<P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Drop for Life<
     }
 }
 
-/// The previous transaction of each transaction's lane. One worker needs no hints, nor does who finds everything seeded.
+/// The previous transaction of each transaction's lane, or a later one that it is expected to depend on. One worker needs no hints, nor does who finds everything seeded.
 fn lanes<P: Program>(transactions: &[P::Transaction], workers: usize) -> Vec<Option<u32>> {
     if workers == 1 {
         return vec![None; transactions.len()];
     }
     let mut last = HashMap::with_capacity_and_hasher(transactions.len(), foldhash::fast::RandomState::default());
-    let previous = |(index, transaction)| last.insert(P::lane(transaction)?, index as u32);
+    let previous = |(index, transaction)| {
+        let index = index as u32;
+        let of_lane = P::lane(transaction).and_then(|lane| last.insert(lane, index));
+        of_lane.max(P::follows(transaction).map(|lower| lower.0).filter(|lower| *lower < index))
+    };
     transactions.iter().enumerate().map(previous).collect()
 }
 

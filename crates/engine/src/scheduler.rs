@@ -23,7 +23,7 @@ use std::{
     collections::{BTreeSet, BinaryHeap},
 };
 
-use crate::{Frontier, Incarnation, Position, Stats, TxIndex};
+use crate::{Conflict, Frontier, Incarnation, Position, Stats, TxIndex};
 
 mod adversary;
 mod task;
@@ -99,6 +99,8 @@ pub(crate) struct Scheduler {
     /// Workers parked for lack of work. Kept by the run.
     pub(crate) parked: u32,
     pub(crate) stats: Stats,
+    /// Attempts that were found wrong. Kept by the run.
+    pub(crate) conflicts: Vec<Conflict>,
 }
 
 /// A transaction is large if it is at least one part in so many of what each worker is to do,
@@ -151,6 +153,7 @@ impl Scheduler {
             budget: total.saturating_mul(u64::from(plan.speculation_multiple)),
             parked: 0,
             stats: Stats { workers: plan.workers, ..Stats::default() },
+            conflicts: Vec::new(),
         }
     }
 

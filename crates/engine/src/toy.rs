@@ -11,7 +11,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Mutex};
 
-use crate::{Base, Delta, Fields, Observation, Program};
+use crate::{Base, Delta, Fields, Observation, Program, TxIndex};
 
 pub(crate) mod lists;
 pub(crate) mod machine;
@@ -200,6 +200,10 @@ impl Program for Toy {
 
     fn lane(transaction: &Transaction) -> Option<u64> {
         transaction.lane
+    }
+
+    fn follows(transaction: &Transaction) -> Option<TxIndex> {
+        transaction.follows.map(TxIndex)
     }
 }
 

@@ -22,6 +22,7 @@
 //! | [`EvmWorker`] | one EVM per thread, reused |
 //! | [`Accesses`] | what a transaction looked at, where that is asked for |
 //! | [`ArrivalTimes`] | when a transaction comes to what it looks at, where that is asked for |
+//! | [`CallConflicts`] | which calls get in each other's way, learned from those before |
 //! | [`CallTimes`] | how long calls take, learned from those before |
 //! | [`CodeCache`], `own_codes` | analysed code by hash, shared by all workers and blocks; each worker counts its own references to it |
 
@@ -30,6 +31,7 @@ mod account;
 mod arrivals;
 mod base;
 mod code;
+mod conflicts;
 mod handle;
 mod handler;
 mod hashes;
@@ -49,6 +51,7 @@ pub use account::{AccountDelta, AccountObservation, AccountValue, BalanceRange, 
 pub use arrivals::{ArrivalTimes, Arrivals};
 pub use base::ReaderBase;
 pub use code::CodeCache;
+pub use conflicts::{CallConflicts, CallKind, CallTally};
 pub use handle::{HandleError, StateHandle};
 pub use machine::{EvmContext, TransactionInspector};
 pub use program::{

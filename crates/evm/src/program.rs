@@ -8,7 +8,7 @@ use revm::{
     context_interface::result::{ExecutionResult, HaltReason, InvalidHeader, InvalidTransaction},
     primitives::hardfork::SpecId,
 };
-use ropewalk_engine::{Delta, Fields, Observation, Program};
+use ropewalk_engine::{Delta, Fields, Observation, Program, TxIndex};
 use ropewalk_state::StateError;
 
 use crate::{Accesses, AccountDelta, AccountObservation, AccountValue, TransactionInspector};
@@ -102,6 +102,7 @@ pub enum EvmObservation {
 pub struct Transaction {
     env: Arc<TxEnv>,
     effort: u64,
+    follows: Option<TxIndex>,
 }
 
 impl Transaction {
@@ -109,7 +110,14 @@ impl Transaction {
     /// recovered.
     pub fn new(env: Arc<TxEnv>, spec: SpecId) -> Self {
         let effort = expected_effort(&env, spec);
-        Self { env, effort }
+        Self { env, effort, follows: None }
+    }
+
+    /// The same transaction, which is expected to find wrong what it reads before a lower one is done.
+    #[must_use]
+    pub fn following(mut self, lower: Option<TxIndex>) -> Self {
+        self.follows = lower;
+        self
     }
 
     /// The same transaction, whose like took so many nanoseconds.
@@ -226,6 +234,10 @@ impl Program for EvmProgram {
         output.gas_used()
     }
 
+    fn follows(transaction: &Transaction) -> Option<TxIndex> {
+        transaction.follows
+    }
+
     /// Transactions of one sender follow each other by nonce.
     fn lane(transaction: &Transaction) -> Option<u64> {
         let [.., a, b, c, d, e, f, g, h] = transaction.env.caller.0.0;
@@ -289,7 +301,9 @@ impl Delta<EvmValue> for EvmDelta {
 
     fn clears_shadowed(&self) -> bool {
         match self {
-            Self::Account(AccountDelta { clears_storage, .. }) | Self::Becomes { clears_storage, .. } => *clears_storage,
+            Self::Account(AccountDelta { clears_storage, .. }) | Self::Becomes { clears_storage, .. } => {
+                *clears_storage
+            }
             Self::Slot(_) => false,
         }
     }

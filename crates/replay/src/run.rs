@@ -11,9 +11,9 @@ use std::{
 };
 
 use ropewalk_block::{
-    AccessList, BlockError, BlockExecutor, CallTimes, CancelToken, CodeCache, Dependencies, Engine, EvmKey,
-    EvmSettings, Execution, ExecutorOptions, Footprints, InvalidTransactions, Locations, Recorder, Schedule, Shortcuts,
-    SlowReads, Timeline, oracle::Oracle,
+    AccessList, BlockError, BlockExecutor, CallConflicts, CallTimes, CancelToken, CodeCache, Dependencies, Engine,
+    EvmKey, EvmSettings, Execution, ExecutorOptions, Footprints, InvalidTransactions, Locations, Recorder, Schedule,
+    Shortcuts, SlowReads, Timeline, oracle::Oracle,
 };
 use ropewalk_evm::{ArrivalTimes, Arrivals};
 use ropewalk_state::StateReader;
@@ -27,6 +27,7 @@ pub(crate) struct Runner {
     codes: Arc<CodeCache>,
     reads: Arc<SlowReads>,
     times: Arc<CallTimes>,
+    conflicts: Arc<CallConflicts>,
     shortcuts: Shortcuts,
     schedule: ScheduleArgument,
     inline_below_gas: Option<u64>,
@@ -57,6 +58,7 @@ impl Runner {
             codes: Arc::default(),
             reads: Arc::default(),
             times: Arc::default(),
+            conflicts: Arc::default(),
             shortcuts: Shortcuts::ALL,
             schedule,
             inline_below_gas,
@@ -178,6 +180,7 @@ impl Runner {
             codes: Arc::clone(&self.codes),
             reads: Arc::clone(&self.reads),
             times: Arc::clone(&self.times),
+            conflicts: Arc::clone(&self.conflicts),
             shortcuts: self.shortcuts,
             cancel: Some(self.cancel.clone()),
             schedule: match self.schedule {

@@ -117,12 +117,7 @@ struct Field<'a> {
 
 impl Field<'_> {
     /// Fills the memory with what the list says about the account, and adds what becomes of it to the changes.
-    fn sow(
-        &self,
-        known: &mut Known,
-        extension: &AccessListExtension,
-        changes: &mut Changes,
-    ) -> Result<(), StateError> {
+    fn sow(&self, known: &mut Known, extension: &AccessListExtension, changes: &mut Changes) -> Result<(), StateError> {
         let address = self.account.address;
         let cleared = extension.clears_of(address).last();
         let slots = self.sow_slots(known, cleared);
@@ -198,10 +193,7 @@ struct Step<'a> {
 }
 
 /// The positions at which the account changes, ascending, with what the list says of each.
-fn steps<'a>(
-    account: &'a AccountChanges,
-    extension: &'a AccessListExtension,
-) -> impl Iterator<Item = (u32, Step<'a>)> {
+fn steps<'a>(account: &'a AccountChanges, extension: &'a AccessListExtension) -> impl Iterator<Item = (u32, Step<'a>)> {
     let balances = account.balance_changes.iter().map(|it| (it.block_access_index.get() as u32, it.post_balance));
     let nonces = account.nonce_changes.iter().map(|it| (it.block_access_index.get() as u32, it.new_nonce));
     let codes = account.code_changes.iter().map(|it| (it.block_access_index.get() as u32, &it.new_code[..]));

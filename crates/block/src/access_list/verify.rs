@@ -20,7 +20,7 @@ use ropewalk_state::AccountChange;
 use smallvec::SmallVec;
 
 use super::{AccessList, AccessListExtension, AccessListFault, AccessListPart, produce::parts};
-use crate::record::{AccountAccess, Accesses, PositionRecord};
+use crate::record::{Accesses, AccountAccess, PositionRecord};
 
 /// Compares positions with a list, in any order.
 #[derive(Debug)]

@@ -12,6 +12,8 @@ pub struct Shortcuts {
     pub large_first: bool,
     /// What calls of the same function took before is what a call is expected to take.
     pub learned_times: bool,
+    /// Calls that often conflict with others before them wait for those.
+    pub learned_conflicts: bool,
     /// A result whose turn has come is committed by whoever made it, without being published.
     pub commits_at_once: bool,
     /// Plain payments are made without revm.
@@ -28,6 +30,7 @@ impl Shortcuts {
         lanes: true,
         large_first: true,
         learned_times: true,
+        learned_conflicts: true,
         commits_at_once: true,
         direct_payments: true,
         remembered_hashes: true,
@@ -39,6 +42,7 @@ impl Shortcuts {
         lanes: false,
         large_first: false,
         learned_times: false,
+        learned_conflicts: false,
         commits_at_once: false,
         direct_payments: false,
         remembered_hashes: false,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    AbortCause, CellId, Effects, Fields, Incarnation, Interrupt, View, Worker,
+    AbortCause, CellId, Effects, Incarnation, Interrupt, View, Worker,
     memory::{Unresolved, Wrong},
     scheduler::Report,
     view::Standing,
@@ -194,12 +194,13 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             Failure::Interrupted(Interrupt::Stale) => {
                 cell = self.view.failed.and_then(|wrong| wrong.cell);
                 let fields = self.view.failed.map_or(0, |wrong| wrong.fields);
-                self.note_wrong(fields);
+                self.note_wrong(index, Wrong { cell, fields });
                 (AbortCause::Invalid(fields), Report::Aborted { index, on: None })
             }
             Failure::Interrupted(Interrupt::Stopped) => (AbortCause::Stopped, Report::Aborted { index, on: None }),
             Failure::Interrupted(Interrupt::Dependency(on)) => {
                 cell = self.view.met;
+                self.run.scheduler.0.lock().conflicts.push(Conflict { reader: index, writer: *on });
                 (AbortCause::Dependency(*on), Report::Aborted { index, on: Some(*on) })
             }
             Failure::Interrupted(Interrupt::Fault(_)) => (AbortCause::Fault, Report::Deferred { index }),
@@ -426,12 +427,15 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     /// A result does not hold.
     fn found_wrong(&self, index: TxIndex, incarnation: Incarnation, wrong: Wrong) {
         let Wrong { cell, fields } = wrong;
-        self.note_wrong(fields);
+        self.note_wrong(index, wrong);
         self.run.event(self.number, Event::Aborted { index, incarnation, cause: AbortCause::Invalid(fields), cell });
     }
 
-    fn note_wrong(&self, fields: Fields) {
-        self.run.scheduler.0.lock().stats.found_wrong(fields);
+    fn note_wrong(&self, reader: TxIndex, wrong: Wrong) {
+        let writer = wrong.cell.and_then(|cell| self.run.memory.writer_below(cell, reader.position()));
+        let mut scheduler = self.run.scheduler.0.lock();
+        scheduler.stats.found_wrong(wrong.fields);
+        scheduler.conflicts.extend(writer.map(|writer| Conflict { reader, writer }));
     }
 
     /// A result that nobody will use.

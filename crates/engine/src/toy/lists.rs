@@ -65,9 +65,11 @@ fn transactions() -> impl Strategy<Value = Transaction> {
     // Long ones look at the frontier on the way.
     let ops = prop_oneof![12 => vec(ops(), 0..7), 1 => vec(ops(), 18..26)];
     let light = prop_oneof![5 => Just(false), 1 => Just(true)];
-    (ops, weighted(0.4, 0..3u64), light, any::<bool>()).prop_map(|(ops, lane, light, backwards)| Transaction {
+    let lane = (weighted(0.4, 0..3u64), weighted(0.2, 0..24u32));
+    (ops, lane, light, any::<bool>()).prop_map(|(ops, (lane, follows), light, backwards)| Transaction {
         ops,
         lane,
+        follows,
         light,
         backwards,
     })

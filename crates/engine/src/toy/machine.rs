@@ -48,6 +48,8 @@ pub(crate) enum Op {
 pub(crate) struct Transaction {
     pub(crate) ops: Vec<Op>,
     pub(crate) lane: Option<u64>,
+    /// A transaction that it is said to conflict with, lower or not.
+    pub(crate) follows: Option<u32>,
     /// Is not worth another thread.
     pub(crate) light: bool,
     /// Hands its write set over last key first.

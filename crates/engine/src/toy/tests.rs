@@ -5,9 +5,7 @@ use std::{num::NonZeroUsize, sync::LazyLock};
 use proptest::prelude::*;
 
 use super::{Outcome, Trial, lists, trial::Entry};
-use crate::{
-    Decision, Engine, Finished, Frontier, Inline, Position, RunOptions, Schedule, Shortcuts, View,
-};
+use crate::{Decision, Engine, Finished, Frontier, Inline, Position, RunOptions, Schedule, Shortcuts, View};
 
 static ENGINES: LazyLock<Vec<Engine>> = LazyLock::new(|| {
     let engine = |threads| Engine::new(NonZeroUsize::new(threads).unwrap()).unwrap();
@@ -72,6 +70,8 @@ proptest! {
             for engine in ENGINES.iter() {
                 let (parallel, finished) = trial.in_parallel(engine, options);
                 prop_assert_eq!(&parallel, &serial, "{} threads, {:?}, {:?}", engine.threads(), options, finished);
+                let conflicts = finished.iter().flat_map(|finished| &finished.conflicts);
+                prop_assert!(conflicts.clone().all(|conflict| conflict.writer < conflict.reader), "{:?}", finished);
             }
         }
     }
@@ -96,7 +96,7 @@ proptest! {
                 }
                 // What is left out may be speculated upon all the same, and fault or panic there; no seed is of it.
                 let left_out = serial.entries.iter().any(is_left_out);
-                if let Some(Finished { stopped_at: None, stats }) = finished.filter(|_| !left_out) {
+                if let Some(Finished { stopped_at: None, stats, .. }) = finished.filter(|_| !left_out) {
                     prop_assert_eq!(stats.aborts, 0, "{} threads, {:?}", engine.threads(), options);
                 }
             }

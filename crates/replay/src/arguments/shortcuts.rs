@@ -12,6 +12,8 @@ pub(crate) enum ShortcutArgument {
     LargeFirst,
     /// Calls are expected to take what calls of the same function took
     LearnedTimes,
+    /// Calls that often conflict with others before them wait for those
+    LearnedConflicts,
     /// Results whose turn has come are committed unpublished
     CommitsAtOnce,
     /// Plain payments are made without revm
@@ -33,6 +35,7 @@ impl ShortcutArgument {
                 Self::Lanes => shortcuts.lanes = false,
                 Self::LargeFirst => shortcuts.large_first = false,
                 Self::LearnedTimes => shortcuts.learned_times = false,
+                Self::LearnedConflicts => shortcuts.learned_conflicts = false,
                 Self::CommitsAtOnce => shortcuts.commits_at_once = false,
                 Self::DirectPayments => shortcuts.direct_payments = false,
                 Self::RememberedHashes => shortcuts.remembered_hashes = false,

@@ -37,6 +37,7 @@ pub(super) struct Script {
     weight: u64,
     effort: u64,
     lane: Option<u64>,
+    follows: Option<TxIndex>,
     gas: u64,
 }
 
@@ -116,6 +117,10 @@ impl Program for Scripted {
 
     fn lane(script: &Script) -> Option<u64> {
         script.lane
+    }
+
+    fn follows(script: &Script) -> Option<TxIndex> {
+        script.follows
     }
 }
 
@@ -203,6 +208,7 @@ pub(super) fn scripts(footprints: &Footprints, arrivals: &[HashMap<EvmKey, f64>]
             weight: footprint.weight,
             effort: footprint.effort,
             lane: footprint.lane,
+            follows: footprint.follows,
             gas: footprint.gas_used,
         }
     };

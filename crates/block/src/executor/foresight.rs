@@ -1,0 +1,68 @@
+//! Which transactions of a block had better wait for which, by what was learned from blocks before.
+
+use std::collections::{HashMap, hash_map::Entry};
+
+use alloy_primitives::map::HashSet;
+use ropewalk_engine::{Conflict, TxIndex};
+use ropewalk_evm::{CallConflicts, CallKind, CallTally};
+
+use crate::BlockTransaction;
+
+/// What is expected of a block's transactions, to be compared with what comes.
+pub(super) struct Foresight<'a> {
+    known: &'a CallConflicts,
+    transactions: &'a [BlockTransaction],
+    /// Of each transaction, where anything was known at all: its kind, and the one that it is to follow.
+    expected: Vec<(Option<CallKind>, Option<TxIndex>)>,
+}
+
+impl<'a> Foresight<'a> {
+    /// What is known about the transactions of a block.
+    pub(super) fn of(known: &'a CallConflicts, transactions: &'a [BlockTransaction]) -> Self {
+        let mut last = HashMap::<u32, u32>::new();
+        let mut expect = |(index, transaction): (u32, &BlockTransaction)| {
+            let kind = known.kind(&transaction.env);
+            let follows = kind.and_then(|kind| last.get(&known.expected(kind)?).copied()).map(TxIndex);
+            last.extend(kind.map(|kind| (kind.name(), index)));
+            (kind, follows)
+        };
+        let expected = if known.is_empty() { Vec::new() } else { (0..).zip(transactions).map(&mut expect).collect() };
+        Self { known, transactions, expected }
+    }
+
+    /// The transaction that one had better follow.
+    pub(super) fn follows(&self, index: usize) -> Option<TxIndex> {
+        self.expected.get(index)?.1
+    }
+
+    /// Compares with what came.
+    pub(super) fn learn(&self, conflicts: &[Conflict]) {
+        if conflicts.is_empty() && self.expected.is_empty() {
+            return;
+        }
+        let mut tallies = HashMap::<CallKind, CallTally>::new();
+        for index in 0..self.transactions.len() {
+            let Some(kind) = self.kind(index) else { continue };
+            let tally = tallies.entry(kind).or_default();
+            tally.transactions += 1;
+            tally.waited |= self.follows(index).is_some();
+        }
+        let mut readers = HashSet::<TxIndex>::default();
+        for Conflict { reader, writer } in conflicts {
+            let Some(kind) = self.kind(reader.at()) else { continue };
+            if let Entry::Occupied(mut tally) = tallies.entry(kind) {
+                let tally = tally.get_mut();
+                tally.conflicts += u32::from(readers.insert(*reader));
+                tally.with = self.kind(writer.at()).or(tally.with);
+            }
+        }
+        tallies.iter().for_each(|(kind, tally)| self.known.note(*kind, tally));
+    }
+
+    fn kind(&self, index: usize) -> Option<CallKind> {
+        match self.expected.get(index) {
+            Some((kind, _)) => *kind,
+            None => self.known.kind(&self.transactions[index].env),
+        }
+    }
+}
