@@ -34,12 +34,12 @@ use ropewalk_state::{Changes, StateError, StateReader};
 use self::{
     committed::Committed,
     extract::committed_changes,
-    foresight::Foresight,
     hook::{BlockGas, Receipts},
     transcript::Transcript,
 };
 pub use self::{
     footprint::{Footprint, Footprints},
+    foresight::Foresight,
     shortcuts::Shortcuts,
 };
 use crate::{

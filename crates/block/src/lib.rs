@@ -60,7 +60,7 @@ pub use difference::{AccountPart, Difference, first_difference};
 pub use error::{
     BlockError, BrokenInvariant, InvalidBlock, Position, SignatureFault, SystemCallFailure, TransactionFault,
 };
-pub use executor::{BlockExecutor, Execution, ExecutorOptions, Footprint, Footprints, Locations, Shortcuts};
+pub use executor::{BlockExecutor, Execution, ExecutorOptions, Footprint, Footprints, Foresight, Locations, Shortcuts};
 pub use exposition::Metrics;
 pub use outcome::{BlockOutcome, InvalidTransactions, SkippedTransaction};
 pub use record::{Accesses, AccountAccess, PositionRecord, Record};

@@ -21,8 +21,6 @@ pub struct Footprint {
     pub effort: u64,
     /// Its [`Program::lane`]: the same for transactions of one sender.
     pub lane: Option<u64>,
-    /// Its [`Program::follows`]: a lower transaction that it is expected to conflict with.
-    pub follows: Option<TxIndex>,
 }
 
 /// What all transactions of a block did, and what they found.
@@ -40,7 +38,6 @@ impl Footprints {
             weight: EvmProgram::weight(transaction),
             effort: EvmProgram::effort(transaction),
             lane: EvmProgram::lane(transaction),
-            follows: EvmProgram::follows(transaction),
             ..Footprint::default()
         };
         Self { transactions: transactions.iter().map(footprint).collect(), before: HashMap::new() }

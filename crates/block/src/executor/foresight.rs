@@ -9,7 +9,8 @@ use ropewalk_evm::{CallConflicts, CallKind, CallTally};
 use crate::BlockTransaction;
 
 /// What is expected of a block's transactions, to be compared with what comes.
-pub(super) struct Foresight<'a> {
+#[derive(Debug)]
+pub struct Foresight<'a> {
     known: &'a CallConflicts,
     transactions: &'a [BlockTransaction],
     /// Of each transaction, where anything was known at all: its kind, and the one that it is to follow.
@@ -18,7 +19,7 @@ pub(super) struct Foresight<'a> {
 
 impl<'a> Foresight<'a> {
     /// What is known about the transactions of a block.
-    pub(super) fn of(known: &'a CallConflicts, transactions: &'a [BlockTransaction]) -> Self {
+    pub fn of(known: &'a CallConflicts, transactions: &'a [BlockTransaction]) -> Self {
         let mut last = HashMap::<u32, u32>::new();
         let mut expect = |(index, transaction): (u32, &BlockTransaction)| {
             let kind = known.kind(&transaction.env);
@@ -31,12 +32,12 @@ impl<'a> Foresight<'a> {
     }
 
     /// The transaction that one had better follow.
-    pub(super) fn follows(&self, index: usize) -> Option<TxIndex> {
+    pub fn follows(&self, index: usize) -> Option<TxIndex> {
         self.expected.get(index)?.1
     }
 
     /// Compares with what came.
-    pub(super) fn learn(&self, conflicts: &[Conflict]) {
+    pub fn learn(&self, conflicts: &[Conflict]) {
         if conflicts.is_empty() && self.expected.is_empty() {
             return;
         }

@@ -37,7 +37,8 @@ pub(super) struct Script {
     weight: u64,
     effort: u64,
     lane: Option<u64>,
-    follows: Option<TxIndex>,
+    /// The transaction that this one is expected to conflict with, by what former runs came to.
+    pub(super) follows: Option<TxIndex>,
     gas: u64,
 }
 
@@ -208,7 +209,7 @@ pub(super) fn scripts(footprints: &Footprints, arrivals: &[HashMap<EvmKey, f64>]
             weight: footprint.weight,
             effort: footprint.effort,
             lane: footprint.lane,
-            follows: footprint.follows,
+            follows: None,
             gas: footprint.gas_used,
         }
     };

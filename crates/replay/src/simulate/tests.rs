@@ -38,7 +38,6 @@ fn counters(slots: &[u64]) -> Footprints {
             weight: 50_000,
             effort: EACH as u64,
             lane: None,
-            follows: None,
         });
     }
     footprints
