@@ -14,6 +14,7 @@
 
 mod remains;
 mod validation;
+mod writes;
 
 pub use remains::{Remains, Remnant};
 pub(crate) use validation::Wrong;
@@ -313,39 +314,6 @@ impl<P: Program> Memory<P> {
             let at = state.versions_at(position);
             state.versions.range_mut(at).for_each(|version| version.estimate = true);
         }
-    }
-
-    /// The transaction that wrote to a cell last below `position`, if one did.
-    pub(crate) fn writer_below(&self, id: CellId, position: Position) -> Option<TxIndex> {
-        let state = self.table.cell(id).state.lock();
-        let below = state.versions.partition_point(|version| version.position < position);
-        let speculative = below.checked_sub(1).map(|last| state.versions[last].position);
-        let writer = speculative.or_else(|| state.committed.as_ref().map(|(at, _)| *at))?;
-        Some(TxIndex(writer.0.checked_sub(1)?))
-    }
-
-    /// Hands what a transaction's writes do to each key that it writes to `with`: the key, its value below the transaction, and
-    /// that with all of the writes made, in the order of first writes. `with` must leave the memory alone.
-    pub(crate) fn each_written<'a>(
-        &'a self,
-        position: Position,
-        writes: &[Write<P>],
-        mut with: impl FnMut(&'a P::Key, &P::Value, P::Value),
-    ) -> Result<(), Unresolved<P::Fault>> {
-        let cleared = Self::cleared_by(writes);
-        for (at, write) in writes.iter().enumerate() {
-            if writes[..at].iter().any(|other| other.cell == write.cell) {
-                continue;
-            }
-            let (key, is_hidden) = (self.key(write.cell), self.is_hidden(write.cell, &cleared));
-            self.resolve(write.cell, position, Estimates::Take, |before, _| {
-                let mut after = if is_hidden { P::hidden(key) } else { before.clone() };
-                let own = writes[at..].iter().filter(|other| other.cell == write.cell);
-                own.for_each(|own| own.delta.apply(&mut after));
-                with(key, before, after);
-            })?;
-        }
-        Ok(())
     }
 
     /// Reads the base values that folding `writes` takes: what can fail comes before anybody hears of a commit.
