@@ -121,7 +121,7 @@ recorded state in memory. All outcomes are compared field by field, and the orac
 block's header claims. Only a block of which nothing is wrong is committed.
 
 With --mode access-list each block is executed by the access list beside it: every read finds its
-value at once, nothing runs twice, and every position is compared with the list as it commits. A
+value at once, nothing runs twice, and every position is compared with the list by whoever ran it. A
 list that is not the block's own makes the block invalid there. --write-access-lists makes the
 lists, for blocks of every fork.
 
