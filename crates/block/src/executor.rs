@@ -295,6 +295,24 @@ impl BlockExecutor {
         let spec = env.cfg_env.spec;
         let (reads, times) = (&self.options.reads, self.times(block));
         let (are_slow, engine) = (reads.are_slow(), reads.engine(&self.engine));
+        let read_ns = if are_slow { reads.typical_ns() } else { 0 };
+        let foresight = self.foresight(block, list.is_some());
+        let prepared = |(index, transaction): (usize, &BlockTransaction)| {
+            let prepared = Transaction::new(Arc::clone(&transaction.env), spec);
+            let prepared = prepared.following(foresight.as_ref().and_then(|foresight| foresight.follows(index)));
+            let prepared = match times.and_then(|times| times.expected_ns(&transaction.env)) {
+                Some(ns) => prepared.taking(ns),
+                None => prepared,
+            };
+            prepared.reading(read_ns)
+        };
+        let transactions: Vec<_> = block.transactions.iter().enumerate().map(prepared).collect();
+        let invalid = if list.is_some() { InvalidTransactions::Reject } else { self.options.invalid };
+        let records = list.is_some() || record || self.options.record;
+        let records = records || self.options.dependencies || self.options.footprints;
+        let options = self.run_options(list.is_some(), records);
+        // Whoever is to help gets up while this thread prepares.
+        engine.rouse::<EvmProgram>(&transactions, &options);
         let base = TimedBase::new(Arc::clone(&parent), Arc::clone(reads));
         let before_block = Arc::clone(&parent);
         let keys = expected_keys(&block.transactions);
@@ -303,13 +321,10 @@ impl BlockExecutor {
         if are_slow && list.is_none() {
             prefetch(&memory, &block.transactions, &*parent);
         }
-        let (transactions, record) = (block.transactions.len(), record || self.options.record);
-        let judge = list.map(|list| Judge::new(Verifier::new(list, transactions), transactions, record));
+        let (count, record) = (transactions.len(), record || self.options.record);
+        let judge = list.map(|list| Judge::new(Verifier::new(list, count), count, record));
         let judge = judge.as_ref();
         let mut transcript = Transcript::new(judge, record);
-        let records = transcript.is_some() || self.options.dependencies || self.options.footprints;
-        let options = self.run_options(list.is_some(), records);
-        let invalid = if list.is_some() { InvalidTransactions::Reject } else { self.options.invalid };
         let gas = BlockGas::of(&env);
         let mut factory = EvmFactory::new(env, parent, Arc::clone(&self.options.codes), self.settings(block));
         if transcript.is_some() {
@@ -325,18 +340,6 @@ impl BlockExecutor {
 
         let mut hook = Receipts::new(&chain, block, gas, invalid, transcript);
         hook.dependencies = self.options.dependencies.then(DependencyRecorder::default);
-        let read_ns = if are_slow { reads.typical_ns() } else { 0 };
-        let foresight = self.foresight(block, list.is_some());
-        let prepared = |(index, transaction): (usize, &BlockTransaction)| {
-            let prepared = Transaction::new(Arc::clone(&transaction.env), spec);
-            let prepared = prepared.following(foresight.as_ref().and_then(|foresight| foresight.follows(index)));
-            let prepared = match times.and_then(|times| times.expected_ns(&transaction.env)) {
-                Some(ns) => prepared.taking(ns),
-                None => prepared,
-            };
-            prepared.reading(read_ns)
-        };
-        let transactions: Vec<_> = block.transactions.iter().enumerate().map(prepared).collect();
         hook.footprints = self.options.footprints.then(|| Footprints::of(&transactions));
         let ran = engine.run_probed(
             &memory,

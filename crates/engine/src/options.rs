@@ -57,12 +57,14 @@ pub struct Shortcuts {
     pub large_first: bool,
     /// A result whose turn has come is committed by whoever made it, without being published.
     pub commits_at_once: bool,
+    /// Transactions that are worth nothing to another thread one by one are [foretold](crate::Worker::foretell) in groups.
+    pub foretells: bool,
 }
 
 impl Default for Shortcuts {
     /// All of them.
     fn default() -> Self {
-        Self { lanes: true, large_first: true, commits_at_once: true }
+        Self { lanes: true, large_first: true, commits_at_once: true, foretells: true }
     }
 }
 

@@ -62,6 +62,19 @@ impl Engine {
         results.into_iter().map(|result| result.into_inner().expect("every part was worked on")).collect()
     }
 
+    /// Gives the pool's threads something to do that is nothing: they get up for it, and look around for more before they
+    /// lie down again.
+    #[cfg(not(feature = "shuttle"))]
+    pub(crate) fn knock(&self, workers: usize) {
+        if let Some(pool) = &self.pool {
+            (1..workers).for_each(|_| pool.spawn(|| ()));
+        }
+    }
+
+    /// Shuttle's threads are made when they are needed.
+    #[cfg(feature = "shuttle")]
+    pub(crate) fn knock(&self, _: usize) {}
+
     /// Runs `work` once per worker number below `workers`, number 0 on this thread, and returns when all have ended.
     #[cfg(not(feature = "shuttle"))]
     pub(crate) fn scatter(&self, workers: usize, work: impl Fn(usize) + Sync) {

@@ -164,6 +164,24 @@ pub trait Worker<P: Program> {
     /// Passes on an interrupt that the view answered with. A transaction that fails by the program's own rules is an
     /// output, not an error.
     fn execute(&mut self, transaction: &P::Transaction, view: &mut View<P>) -> Result<P::Output, Interrupt<P::Fault>>;
+
+    /// Says what `transaction` comes to when lower ones leave what it takes for granted: under what it
+    /// [expects](View::expect) and observes, which the commit judges. `None` where that cannot be said, and it is to be
+    /// executed.
+    ///
+    /// Nobody sees what it writes before it is committed, so it must not need to see what its neighbours write. Asked of
+    /// transactions whose [effort](Program::effort) is zero, and only to be faster.
+    ///
+    /// # Errors
+    /// Passes on an interrupt that the view answered with; the transaction is executed then.
+    fn foretell(
+        &mut self,
+        transaction: &P::Transaction,
+        view: &mut View<P>,
+    ) -> Result<Option<P::Output>, Interrupt<P::Fault>> {
+        let _ = (transaction, view);
+        Ok(None)
+    }
 }
 
 /// Builds workers, each on the thread that will use it: a worker itself need not be `Send`.

@@ -92,12 +92,19 @@ impl Engine {
         run.finish()
     }
 
+    /// Wakes the threads that a run of these transactions will want, so that they are up when it begins: that takes as long
+    /// as preparing a small block does.
+    pub fn rouse<P: Program>(&self, transactions: &[P::Transaction], options: &RunOptions) {
+        self.knock(self.workers_for::<P>(transactions, options));
+    }
+
     /// Workers that a list is worth. Adversarial schedules are for tests and take all there are.
     fn workers_for<P: Program>(&self, transactions: &[P::Transaction], options: &RunOptions) -> usize {
         let inline = match options.inline {
             Inline::Automatic if options.schedule != Schedule::Normal => false,
             Inline::Automatic => {
-                let efforts = || transactions.iter().map(|each| effort::<P>(each, options));
+                let least = if options.shortcuts.foretells { LEAST_FORETOLD_EFFORT } else { 0 };
+                let efforts = || transactions.iter().map(|each| effort::<P>(each, options).max(least));
                 let (all, largest) = (sum(efforts()), efforts().max().unwrap_or_default());
                 // What the largest leaves is all that another thread could take.
                 all - largest < all / LEAST_SHARED || all < EFFORT_WORTH_A_THREAD
@@ -110,9 +117,12 @@ impl Engine {
 }
 
 /// Nanoseconds of work that pay for waking a thread and waiting for it to leave.
-const EFFORT_WORTH_A_THREAD: u64 = 400_000;
+const EFFORT_WORTH_A_THREAD: u64 = 150_000;
 /// One part in so many of the work must be outside its largest transaction.
 const LEAST_SHARED: u64 = 6;
+
+/// Nanoseconds that a transaction is worth to another thread that may foretell it, at least.
+const LEAST_FORETOLD_EFFORT: u64 = 500;
 
 /// Nanoseconds that a transaction is worth to another thread that finds everything seeded, at least.
 const LEAST_SEEDED_EFFORT: u64 = 1_000;
@@ -185,6 +195,7 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
         let plan = Plan {
             weights,
             large_first: options.shortcuts.large_first,
+            foretells: options.shortcuts.foretells && !options.seeded && mode == Frontier::Eager,
             after,
             workers: workers as u32,
             window_per_worker: options.window_per_worker,
@@ -322,14 +333,25 @@ fn lanes<P: Program>(transactions: &[P::Transaction], workers: usize) -> Vec<Opt
 
 /// A transaction that is worth nothing to another thread, but that one waits for which is, is worth a little: else all of
 /// its lane would wait for the frontier to pass it.
+///
+/// Not so where many of them come one after the other: who waits for all of these waits for the frontier as well.
 fn make_way(weights: &mut [(u64, u64)], after: &[Option<u32>]) {
+    let mut in_a_row = vec![0_u32; after.len()];
+    for (index, before) in after.iter().enumerate().filter(|(index, _)| weights[*index].1 == 0) {
+        in_a_row[index] = 1 + before.map_or(0, |before| in_a_row[before as usize]);
+    }
     for (index, before) in after.iter().enumerate().rev() {
-        if let (Some(before), true) = (before, weights[index].1 > 0) {
-            let effort = &mut weights[*before as usize].1;
-            *effort = (*effort).max(1);
+        if let (Some(before), true) = (before.map(|before| before as usize), weights[index].1 > 0) {
+            let effort = &mut weights[before].1;
+            if *effort == 0 && in_a_row[before] <= MOST_IN_A_ROW {
+                *effort = 1;
+            }
         }
     }
 }
+
+/// Transactions of a lane that make way for one after them, at most.
+const MOST_IN_A_ROW: u32 = 4;
 
 /// Runs `attempt`, turning a panic into its message.
 fn catching<T>(attempt: impl FnOnce() -> T) -> Result<T, String> {

@@ -26,10 +26,13 @@ use std::{
 use crate::{Conflict, Frontier, Incarnation, Position, Stats, TxIndex};
 
 mod adversary;
+mod foretelling;
+mod plan;
 mod task;
 mod window;
 
 use adversary::Adversary;
+pub(crate) use plan::Plan;
 pub(crate) use task::{Report, Task};
 use window::Window;
 
@@ -40,6 +43,10 @@ enum Phase {
     Ready,
     Running,
     Executed,
+    /// Somebody foretells it, and others with it.
+    InTelling,
+    /// Has a result that nobody sees.
+    Foretold,
     Deferred,
     Committed,
 }
@@ -58,22 +65,6 @@ struct Transaction {
     effort: u64,
 }
 
-/// What the scheduler is told about a run.
-#[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    /// Weight and effort of each transaction.
-    pub(crate) weights: Vec<(u64, u64)>,
-    /// Whether what takes long is begun out of order.
-    pub(crate) large_first: bool,
-    /// The previous transaction of each one's lane.
-    pub(crate) after: Vec<Option<u32>>,
-    pub(crate) workers: u32,
-    pub(crate) window_per_worker: u32,
-    pub(crate) frontier: Frontier,
-    pub(crate) adversary: Option<u64>,
-    pub(crate) speculation_multiple: u32,
-}
-
 /// The state of a run's order of work.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
@@ -89,6 +80,8 @@ pub(crate) struct Scheduler {
     cursor: u32,
     /// Transactions that would keep everybody waiting at the end, the largest last, and were not looked at yet.
     large: Vec<u32>,
+    /// Whether what takes no time is foretold in groups.
+    foretells: bool,
     /// Effort of what is not committed.
     remaining: u64,
     ready: BinaryHeap<Reverse<u32>>,
@@ -103,10 +96,17 @@ pub(crate) struct Scheduler {
     pub(crate) conflicts: Vec<Conflict>,
 }
 
-/// A transaction is large if it is at least one part in so many of what each worker is to do,
-const LARGE_SHARE: u64 = 8;
-/// and at least so many times what a transaction is on average.
-const LARGE_MULTIPLE: u64 = 4;
+/// What a transaction takes that is said to take nothing.
+fn at_least_some(effort: u64) -> u64 {
+    effort.max(LEAST_EFFORT)
+}
+
+/// Nanoseconds that a transaction takes at least.
+const LEAST_EFFORT: u64 = 500;
+
+/// Nanoseconds of work for which somebody without any had better stay: waking them takes a third of it, and so does waiting for
+/// them to leave when all is done.
+const EFFORT_WORTH_A_WAIT: u64 = 100_000;
 
 /// Incarnations of one transaction that are speculated on; further ones wait for the frontier.
 const MOST_INCARNATIONS: u32 = 8;
@@ -115,16 +115,8 @@ impl Scheduler {
     pub(crate) fn new(plan: Plan) -> Self {
         let total: u64 = plan.weights.iter().fold(0, |sum, (weight, _)| sum.saturating_add(*weight));
         let effort: u64 = plan.weights.iter().fold(0, |sum, (_, effort)| sum.saturating_add(*effort));
-        let is_large = |(_, (_, own)): &(u32, &(u64, u64))| {
-            let share = own.saturating_mul(LARGE_SHARE).saturating_mul(plan.workers.into());
-            plan.large_first
-                && *own > 0
-                && share >= effort
-                && own.saturating_mul(plan.weights.len() as u64 / LARGE_MULTIPLE) >= effort
-        };
-        let mut large: Vec<u32> = (0..).zip(&plan.weights).filter(is_large).map(|(index, _)| index).collect();
-        // The last is the largest, and of equals the first in order: it is what everybody would wait for longest.
-        large.sort_unstable_by_key(|index| (plan.weights[*index as usize].1, Reverse(*index)));
+        let large = plan.large(effort);
+        let remaining = plan.weights.iter().fold(0, |sum: u64, (_, effort)| sum.saturating_add(at_least_some(*effort)));
         let transaction = |((weight, effort), after)| Transaction {
             phase: Phase::Fresh,
             incarnation: Incarnation(0),
@@ -145,7 +137,8 @@ impl Scheduler {
             adversary: plan.adversary.map(|seed| Adversary::new(seed, count)),
             cursor: 0,
             large,
-            remaining: effort,
+            foretells: plan.foretells,
+            remaining,
             ready: BinaryHeap::new(),
             recheck: BTreeSet::new(),
             window: Window::new(plan.workers, plan.window_per_worker, count),
@@ -167,6 +160,11 @@ impl Scheduler {
         self.stopped || self.frontier == self.count()
     }
 
+    /// Whether the rest is over before whoever has nothing to do now could be woken for it.
+    pub(crate) fn is_nearly_over(&self) -> bool {
+        self.adversary.is_none() && self.remaining < EFFORT_WORTH_A_WAIT
+    }
+
     /// Ends the run: everybody gets [`Task::Finish`] from now on.
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
@@ -182,6 +180,10 @@ impl Scheduler {
         let follow_up = match report {
             Report::Executed { index } | Report::Validated { index, holds: true } => {
                 self.executed(index);
+                None
+            }
+            Report::Foretold { index, count, told } => {
+                self.foretold(index, count, told);
                 None
             }
             Report::Aborted { index, on } => {
@@ -255,7 +257,8 @@ impl Scheduler {
         while self.ready.peek().is_some_and(|Reverse(index)| self.transaction(*index).phase != Phase::Ready) {
             self.ready.pop();
         }
-        let frontier_waits = !self.committing && self.transaction(self.frontier).phase != Phase::Running;
+        let is_taken = matches!(self.transaction(self.frontier).phase, Phase::Running | Phase::InTelling);
+        let frontier_waits = !self.committing && !is_taken;
         let end = self.window_end();
         let again = self.ready.peek().is_some_and(|Reverse(index)| *index < end) || !self.recheck.is_empty();
         // A window that opens by one transaction at a time is not worth a wake-up each.
@@ -289,8 +292,9 @@ impl Scheduler {
         }
         let (mode, index, admitted) = (self.mode, self.frontier, self.admitted);
         let transaction = self.transaction_mut(index);
-        let (executed, incarnation) = (transaction.phase == Phase::Executed, transaction.incarnation);
-        if transaction.phase == Phase::Running {
+        let executed = matches!(transaction.phase, Phase::Executed | Phase::Foretold);
+        let incarnation = transaction.incarnation;
+        if matches!(transaction.phase, Phase::Running | Phase::InTelling) {
             return None;
         }
         let index = TxIndex(index);
@@ -355,6 +359,14 @@ impl Scheduler {
         (!waits && !is_taken && self.reserve(index)).then(|| self.execute(TxIndex(index), false))
     }
 
+    /// Whether a transaction that was not begun yet is to wait for another, and does from now on.
+    fn waits(&mut self, index: u32) -> bool {
+        let Some(after) = self.transaction(index).after.filter(|after| !self.is_past(*after)) else { return false };
+        self.transaction_mut(index).phase = Phase::Blocked;
+        self.transaction_mut(after).waiters.push(index);
+        true
+    }
+
     fn fresh_task(&mut self) -> Option<Task> {
         let end = self.window_end();
         self.cursor = self.cursor.max(self.window_start());
@@ -366,13 +378,12 @@ impl Scheduler {
                 continue;
             }
             if transaction.effort == 0 {
-                transaction.phase = Phase::Deferred;
-                continue;
+                match self.foretell(index, end) {
+                    Some(task) => return Some(task),
+                    None => continue,
+                }
             }
-            if let Some(after) = self.transaction(index).after.filter(|after| !self.is_past(*after)) {
-                self.transaction_mut(index).phase = Phase::Blocked;
-                self.transaction_mut(after).waiters.push(index);
-            } else if self.reserve(index) {
+            if !self.waits(index) && self.reserve(index) {
                 return Some(self.execute(TxIndex(index), false));
             }
         }
@@ -469,7 +480,8 @@ impl Scheduler {
                 self.recheck.insert(index.0);
             }
             Phase::Running => transaction.dirty = true,
-            Phase::Executed | Phase::Fresh | Phase::Blocked | Phase::Ready | Phase::Deferred | Phase::Committed => {}
+            Phase::Executed | Phase::Fresh | Phase::Blocked | Phase::Ready => {}
+            Phase::InTelling | Phase::Foretold | Phase::Deferred | Phase::Committed => {}
         }
     }
 
@@ -479,7 +491,7 @@ impl Scheduler {
         self.transaction_mut(index.0).phase = Phase::Committed;
         (self.committing, self.admitted) = (false, false);
         self.frontier += 1;
-        self.remaining = self.remaining.saturating_sub(self.transaction(index.0).effort);
+        self.remaining = self.remaining.saturating_sub(at_least_some(self.transaction(index.0).effort));
         self.stats.committed += 1;
         self.stats.aborts += u32::from(wasted);
         self.stats.frontier_runs += u32::from(!speculated);

@@ -227,6 +227,11 @@ impl<P: Program> View<P> {
         }
     }
 
+    /// Relies on `observation` of a key, whether or not it is true of what was loaded.
+    pub fn expect(&mut self, handle: Handle, observation: P::Observation) {
+        self.observe(Handle { seen: NEVER_SEEN, ..handle }, observation);
+    }
+
     /// Changes a key. Deltas of one attempt to one key take effect in the order written.
     pub fn write(&mut self, key: &P::Key, delta: P::Delta) {
         let cell = self.memory().intern(key);

@@ -30,6 +30,16 @@ pub(crate) fn is_plain_under(spec: SpecId) -> bool {
     !spec.is_enabled_in(SpecId::AMSTERDAM)
 }
 
+/// When a payment is worked out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// When all before it is there, as far as anybody knows.
+    Own,
+    /// Before that: its sender may have payments before it, and be paid by others. That it may be sent, and that nobody's
+    /// balance overflows, is expected and left to the commit to judge.
+    Ahead,
+}
+
 /// What a payment looks at of each party.
 #[derive(Debug, Clone, Copy)]
 struct Party {
@@ -56,6 +66,7 @@ pub(crate) fn transfer(
     machine: &mut Machine,
     handler: &ObservingHandler,
     view: &mut View<EvmProgram>,
+    turn: Turn,
 ) -> Result<Option<ExecutionResult>, Interrupt<StateError>> {
     let Some(recipient) = plain_recipient(&machine.inner.ctx) else { return Ok(None) };
     let (sender, value) = (machine.inner.ctx.tx.caller, machine.inner.ctx.tx.value);
@@ -68,8 +79,8 @@ pub(crate) fn transfer(
     let from = load(view, sender)?;
     let tx: &TxEnv = &machine.inner.ctx.tx;
     let Ok(most) = tx.max_balance_spending() else { return Ok(None) };
-    let sends = from.code_hash == KECCAK256_EMPTY && from.nonce == tx.nonce && from.nonce != u64::MAX;
-    if !sends || from.balance < most {
+    let (nonce, is_due) = (tx.nonce, from.nonce == tx.nonce && from.balance >= most);
+    if from.code_hash != KECCAK256_EMPTY || nonce == u64::MAX || turn == Turn::Own && !is_due {
         return Ok(None);
     }
     let to = load(view, recipient)?;
@@ -77,15 +88,24 @@ pub(crate) fn transfer(
     if to.code_hash != KECCAK256_EMPTY || !has_room || is_precompile(machine, &recipient) {
         return Ok(None);
     }
-    let tipped = match beneficiary {
-        own if own == sender => from,
-        own if own == recipient => to,
-        other => load(view, other)?,
+    let tipped = match (beneficiary, turn) {
+        (own, _) if own == sender => from.at,
+        (own, _) if own == recipient => to.at,
+        // Everybody tips it: looking at it takes longer than all the rest while somebody commits.
+        (other, Turn::Ahead) => view.handle(&EvmKey::Account(other)),
+        (other, Turn::Own) => {
+            let tipped = load(view, other)?;
+            if tipped.balance.bit(U256::BITS - 1) {
+                return Ok(None);
+            }
+            tipped.at
+        }
     };
-    if tipped.balance.bit(U256::BITS - 1) {
-        return Ok(None);
+    let sent = sender_observation(nonce, most);
+    match turn {
+        Turn::Own => view.observe(from.at, sent),
+        Turn::Ahead => view.expect(from.at, sent),
     }
-    view.observe(from.at, sender_observation(&from, most));
     view.observe(to.at, EvmObservation::Account(AccountObservation { code_hash: Some(to.code_hash), ..NOTHING }));
     let (mut debit, mut credit) = (cost.paid + value, value);
     if beneficiary == sender {
@@ -94,10 +114,9 @@ pub(crate) fn transfer(
     } else if beneficiary == recipient {
         credit += cost.tip;
     } else {
-        view.write_to(tipped.at, EvmDelta::Account(AccountDelta::credit(cost.tip)));
+        view.write_to(tipped, EvmDelta::Account(AccountDelta::credit(cost.tip)));
     }
-    let nonce = Some(from.nonce + 1);
-    let spent = AccountDelta { balance: BalanceStep::Debit(debit), nonce, ..AccountDelta::NONE };
+    let spent = AccountDelta { balance: BalanceStep::Debit(debit), nonce: Some(nonce + 1), ..AccountDelta::NONE };
     view.write_to(from.at, EvmDelta::Account(spent));
     view.write_to(to.at, EvmDelta::Account(AccountDelta::credit(credit)));
     let output = Output::Call(Bytes::new());
@@ -126,11 +145,11 @@ fn load(view: &mut View<EvmProgram>, address: Address) -> Result<Party, Interrup
     Ok(Party { at, balance, nonce, code_hash })
 }
 
-fn sender_observation(from: &Party, most: U256) -> EvmObservation {
+fn sender_observation(nonce: u64, most: U256) -> EvmObservation {
     EvmObservation::Account(AccountObservation {
         balance: BalanceRange { least: most, ..BalanceRange::ANY },
-        nonce: Some(from.nonce),
-        code_hash: Some(from.code_hash),
+        nonce: Some(nonce),
+        code_hash: Some(KECCAK256_EMPTY),
         ..NOTHING
     })
 }

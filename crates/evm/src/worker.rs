@@ -25,7 +25,7 @@ use crate::{
     instructions::observing_instructions,
     machine::Machine,
     spare,
-    transfer::{is_plain_under, transfer},
+    transfer::{Turn, is_plain_under, transfer},
     translate::{touched_and_empty, write_journal},
 };
 
@@ -162,6 +162,12 @@ impl EvmWorker {
         self.machine.as_mut().expect("a worker that is given up runs nothing")
     }
 
+    /// What a plain payment comes to.
+    fn payment(&mut self, env: &TxEnv, result: ExecutionResult<HaltReason>) -> TxOutput {
+        let accesses = self.notes_accesses.then(|| Box::new(self.payment_accesses(env)));
+        TxOutput { result: Ok(result), bloom: Bloom::ZERO, inspector: None, accesses }
+    }
+
     /// What a plain payment looks at: its parties, and whoever is tipped.
     fn payment_accesses(&mut self, env: &TxEnv) -> Accesses {
         let tipped = self.machine().inner.ctx.block.beneficiary;
@@ -259,6 +265,22 @@ impl EvmWorker {
 }
 
 impl Worker<EvmProgram> for EvmWorker {
+    /// Tells plain payments.
+    fn foretell(
+        &mut self,
+        transaction: &Transaction,
+        view: &mut View<EvmProgram>,
+    ) -> Result<Option<TxOutput>, Interrupt<StateError>> {
+        if !self.pays_directly {
+            return Ok(None);
+        }
+        let env = transaction.env();
+        self.machine().inner.ctx.tx = Arc::clone(env);
+        let handler = self.handler;
+        let paid = transfer(self.machine(), &handler, view, Turn::Ahead)?;
+        Ok(paid.map(|result| self.payment(env, result)))
+    }
+
     fn execute(
         &mut self,
         transaction: &Transaction,
@@ -268,11 +290,8 @@ impl Worker<EvmProgram> for EvmWorker {
         if self.pays_directly {
             self.machine().inner.ctx.tx = Arc::clone(&env);
             let handler = self.handler;
-            match transfer(self.machine(), &handler, view) {
-                Ok(Some(result)) => {
-                    let accesses = self.notes_accesses.then(|| Box::new(self.payment_accesses(&env)));
-                    return Ok(TxOutput { result: Ok(result), bloom: Bloom::ZERO, inspector: None, accesses });
-                }
+            match transfer(self.machine(), &handler, view, Turn::Own) {
+                Ok(Some(result)) => return Ok(self.payment(&env, result)),
                 // revm comes to what cannot be read in its own order: of several faults the first is the block's.
                 Ok(None) | Err(Interrupt::Fault(_)) => {}
                 Err(interrupt) => return Err(interrupt),

@@ -16,6 +16,8 @@ pub struct Shortcuts {
     pub learned_conflicts: bool,
     /// A result whose turn has come is committed by whoever made it, without being published.
     pub commits_at_once: bool,
+    /// Plain payments are worked out ahead of their turn, in groups.
+    pub foretold_payments: bool,
     /// Plain payments are made without revm.
     pub direct_payments: bool,
     /// Keccak hashes of short inputs are remembered within a block.
@@ -32,6 +34,7 @@ impl Shortcuts {
         learned_times: true,
         learned_conflicts: true,
         commits_at_once: true,
+        foretold_payments: true,
         direct_payments: true,
         remembered_hashes: true,
         inline_instructions: true,
@@ -44,6 +47,7 @@ impl Shortcuts {
         learned_times: false,
         learned_conflicts: false,
         commits_at_once: false,
+        foretold_payments: false,
         direct_payments: false,
         remembered_hashes: false,
         inline_instructions: false,
@@ -51,8 +55,9 @@ impl Shortcuts {
 
     /// Those that the engine takes.
     pub(super) fn of_run(self) -> RunShortcuts {
-        let Self { lanes, large_first, commits_at_once, .. } = self;
-        RunShortcuts { lanes, large_first, commits_at_once }
+        let Self { lanes, large_first, commits_at_once, foretold_payments, direct_payments, .. } = self;
+        let foretells = foretold_payments && direct_payments;
+        RunShortcuts { lanes, large_first, commits_at_once, foretells }
     }
 
     /// Those that workers take.

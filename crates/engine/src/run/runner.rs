@@ -106,6 +106,10 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         }
         let mut task = follow_up.filter(|_| !scheduler.is_over()).or_else(|| scheduler.next());
         while task.is_none() && self.parks {
+            // Whoever starts a run stays until it is over.
+            if self.number > 0 && scheduler.is_nearly_over() {
+                return Some(Task::Finish);
+            }
             scheduler.parked += 1;
             scheduler.stats.waits += 1;
             run.event(self.number, Event::Wait);
@@ -127,6 +131,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             Task::Execute { index, incarnation, last_word, withhold } => {
                 return self.speculate(index, incarnation, last_word, withhold);
             }
+            Task::Foretell { index, count } => Some(self.foretell(index, count)),
             Task::Validate { index, incarnation } => self.validate(index, incarnation),
             Task::Commit { index, incarnation, admitted } => self.commit(index, incarnation, admitted),
             Task::PublishAll => self.publish_all(),
@@ -159,10 +164,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let run = self.run;
         let speculative = standing == Standing::Speculative;
         run.event(self.number, Event::Execute { index, incarnation, speculative });
-        if let Some((reads, writes)) = self.spare.pop() {
-            (self.view.reads, self.view.writes) = (reads, writes);
-        }
-        self.view.begin(index, incarnation, standing);
+        self.begin(index, incarnation, standing);
         let worker = self.worker.get_or_insert_with(|| run.factory.build());
         let view = &mut self.view;
         match catching(|| worker.execute(&run.transactions[index.at()], view)) {
@@ -173,12 +175,58 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             }
             Ok(Err(interrupt)) => Err(Failure::Interrupted(interrupt)),
             Err(message) => {
-                // Neither the worker nor the view that it may have taken can be relied upon.
-                self.worker = None;
-                self.view = View::new(Arc::clone(run.memory), run.view_options());
+                self.start_over();
                 Err(Failure::Panicked(message))
             }
         }
+    }
+
+    /// Foretells transactions one after the other, as far as they can be, and puts the results where the commit finds them.
+    fn foretell(&mut self, index: TxIndex, count: u32) -> Report {
+        let mut told = 0;
+        for at in 0..count {
+            let index = TxIndex(index.0 + at);
+            if self.run.memory.is_stopped() {
+                break;
+            }
+            if let Some(attempt) = self.foretold(index) {
+                self.run.slots[index.at()].lock().replace(Box::new(attempt));
+                told |= 1 << at;
+            }
+        }
+        Report::Foretold { index, count, told }
+    }
+
+    /// What a transaction comes to, where that can be told. Why it cannot, the commit will find out.
+    fn foretold(&mut self, index: TxIndex) -> Option<Attempt<P>> {
+        let run = self.run;
+        self.begin(index, Incarnation(0), Standing::Speculative);
+        let worker = self.worker.get_or_insert_with(|| run.factory.build());
+        let view = &mut self.view;
+        match catching(|| worker.foretell(&run.transactions[index.at()], view)) {
+            Ok(output) => {
+                let output = output.ok().flatten()?;
+                let (reads, writes) = (std::mem::take(&mut view.reads), std::mem::take(&mut view.writes));
+                Some(Attempt { reads, writes, output, published: false })
+            }
+            Err(_) => {
+                self.start_over();
+                None
+            }
+        }
+    }
+
+    fn begin(&mut self, index: TxIndex, incarnation: Incarnation, standing: Standing) {
+        if let Some((reads, writes)) = self.spare.pop() {
+            (self.view.reads, self.view.writes) = (reads, writes);
+        }
+        self.view.begin(index, incarnation, standing);
+    }
+
+    /// After a panic, neither the worker nor the view that it may have taken can be relied upon.
+    fn start_over(&mut self) {
+        self.worker = None;
+        self.view = View::new(Arc::clone(self.run.memory), self.run.view_options());
     }
 
     /// An attempt that came to nothing. With the last word it ends the run, otherwise it is merely repeated.

@@ -8,6 +8,8 @@ pub(crate) enum Task {
     /// Run an incarnation speculatively. `last_word`: it is the frontier's, and a failure of it is final. `withhold`:
     /// its writes are not published yet.
     Execute { index: TxIndex, incarnation: Incarnation, last_word: bool, withhold: bool },
+    /// Foretell so many transactions from this one on, as far as they can be.
+    Foretell { index: TxIndex, count: u32 },
     /// Look again whether an executed transaction's observations hold.
     Validate { index: TxIndex, incarnation: Incarnation },
     /// Commit the lowest uncommitted transaction, running it on committed state if its result is missing or wrong.
@@ -24,6 +26,8 @@ pub(crate) enum Task {
 pub(crate) enum Report {
     /// An incarnation has a result, and it is published.
     Executed { index: TxIndex },
+    /// Of so many transactions from this one on, those whose bit is set were foretold: they have a result that nobody sees.
+    Foretold { index: TxIndex, count: u32, told: u64 },
     /// An incarnation ended without a result; it waits for `on`, if that is what stopped it.
     Aborted { index: TxIndex, on: Option<TxIndex> },
     /// An incarnation cannot go on before it is the frontier.

@@ -16,6 +16,8 @@ pub(crate) enum ShortcutArgument {
     LearnedConflicts,
     /// Results whose turn has come are committed unpublished
     CommitsAtOnce,
+    /// Payments are worked out ahead of their turn, in groups
+    ForetoldPayments,
     /// Plain payments are made without revm
     DirectPayments,
     /// Keccak hashes of short inputs are remembered within a block
@@ -37,6 +39,7 @@ impl ShortcutArgument {
                 Self::LearnedTimes => shortcuts.learned_times = false,
                 Self::LearnedConflicts => shortcuts.learned_conflicts = false,
                 Self::CommitsAtOnce => shortcuts.commits_at_once = false,
+                Self::ForetoldPayments => shortcuts.foretold_payments = false,
                 Self::DirectPayments => shortcuts.direct_payments = false,
                 Self::RememberedHashes => shortcuts.remembered_hashes = false,
                 Self::InlineInstructions => shortcuts.inline_instructions = false,
