@@ -148,6 +148,7 @@ impl Metrics {
                         totals[2] = totals[2].saturating_sub(duration);
                     }
                 }
+                Step::Foretell { .. } => totals[0] += duration,
                 Step::Validate { .. } => totals[1] += duration,
                 Step::Commit { .. } => totals[2] += duration,
                 Step::Wait => totals[3] += duration,

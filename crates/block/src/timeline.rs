@@ -81,6 +81,13 @@ pub enum Step {
         /// Whether it is speculative, or runs on committed state.
         speculative: bool,
     },
+    /// It works out what payments come to, ahead of their turn.
+    Foretell {
+        /// The first of them.
+        index: TxIndex,
+        /// How many there are.
+        count: u32,
+    },
     /// It looks at a result again, ahead of its turn.
     Validate {
         /// The transaction.
@@ -156,6 +163,7 @@ impl Step {
     pub fn index(&self) -> Option<TxIndex> {
         match self {
             Self::Execute { index, .. } | Self::Validate { index } | Self::Commit { index } => Some(*index),
+            Self::Foretell { index, .. } => Some(*index),
             Self::Wait => None,
         }
     }
@@ -202,10 +210,11 @@ impl OpenLane {
                 }
                 self.begin(at, Step::Execute { index, incarnation, speculative });
             }
+            Event::Foretell { index, count } => self.begin_alone(at, Step::Foretell { index, count }),
             Event::Validate { index } => self.begin_alone(at, Step::Validate { index }),
             Event::Commit { index } => self.begin_alone(at, Step::Commit { index }),
             Event::Wait => self.begin_alone(at, Step::Wait),
-            Event::Executed { .. } | Event::Validated { .. } | Event::Wake => self.end(at, true),
+            Event::Executed { .. } | Event::Foretold | Event::Validated { .. } | Event::Wake => self.end(at, true),
             Event::Committed { .. } => {
                 while self.open.len() > 1 {
                     self.end(at, false);

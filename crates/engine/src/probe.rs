@@ -35,6 +35,15 @@ pub enum Event {
         /// The key that the reason lies in, where it lies in one: [`Memory::key`](crate::Memory::key) tells which.
         cell: Option<CellId>,
     },
+    /// Transactions are about to be [foretold](crate::Worker::foretell).
+    Foretell {
+        /// The first of them.
+        index: TxIndex,
+        /// How many there are.
+        count: u32,
+    },
+    /// What can be told of them is told.
+    Foretold,
     /// A result is looked at again, because a lower transaction has written.
     Validate {
         /// The transaction.

@@ -122,7 +122,7 @@ const EFFORT_WORTH_A_THREAD: u64 = 150_000;
 const LEAST_SHARED: u64 = 6;
 
 /// Nanoseconds that a transaction is worth to another thread that may foretell it, at least.
-const LEAST_FORETOLD_EFFORT: u64 = 500;
+const LEAST_FORETOLD_EFFORT: u64 = 100;
 
 /// Nanoseconds that a transaction is worth to another thread that finds everything seeded, at least.
 const LEAST_SEEDED_EFFORT: u64 = 1_000;

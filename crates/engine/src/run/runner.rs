@@ -184,6 +184,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     /// Foretells transactions one after the other, as far as they can be, and puts the results where the commit finds them.
     fn foretell(&mut self, index: TxIndex, count: u32) -> Report {
         let mut told = 0;
+        self.run.event(self.number, Event::Foretell { index, count });
         for at in 0..count {
             let index = TxIndex(index.0 + at);
             if self.run.memory.is_stopped() {
@@ -194,6 +195,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
                 told |= 1 << at;
             }
         }
+        self.run.event(self.number, Event::Foretold);
         Report::Foretold { index, count, told }
     }
 

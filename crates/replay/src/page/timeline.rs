@@ -86,6 +86,7 @@ fn class(span: &Span, lost: &HashSet<(TxIndex, Incarnation)>) -> &'static str {
         Step::Execute { index, incarnation, .. } if lost.contains(&(index, incarnation)) => "lost",
         Step::Execute { incarnation: Incarnation(0), .. } => "execute",
         Step::Execute { .. } => "again",
+        Step::Foretell { .. } => "execute",
         Step::Validate { .. } => "validate",
         Step::Commit { .. } => "commit",
         Step::Wait => "wait",
@@ -107,6 +108,7 @@ fn describe(span: &Span, detail: &Detail) -> String {
             let how = if speculative { "ahead of its turn" } else { "at the commit frontier" };
             format!("execute transaction {index}, incarnation {incarnation}, {how}")
         }
+        Step::Foretell { index, count } => format!("work out {count} payments from transaction {index} on, ahead of their turn"),
         Step::Validate { index } => format!("validate transaction {index}"),
         Step::Commit { index } => format!("commit transaction {index}"),
         Step::Wait => "wait for work".to_owned(),

@@ -73,6 +73,14 @@ impl<'a> VirtualClock<'a> {
         self.wait_until(state, worker, until);
     }
 
+    /// Lets the time pass that the worker whose turn it is takes to foretell a transaction.
+    pub(super) fn foretell(&self, index: TxIndex) {
+        let state = self.lock();
+        let Some(worker) = state.current else { return };
+        let until = state.workers[worker].now + self.costs.execution(index, true);
+        self.wait_until(state, worker, until);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -147,6 +155,10 @@ impl Probe for VirtualClock<'_> {
                 self.charge(state, worker, Some(index), self.costs.commit);
                 self.lock().workers[worker].before = Before::Committing;
             }
+            Event::Foretell { .. } => {
+                self.charge(state, worker, None, 0.0);
+                self.lock().workers[worker].before = Before::Reported;
+            }
             Event::Validate { .. } => {
                 self.charge(state, worker, None, self.costs.validate);
                 self.lock().workers[worker].before = Before::Reported;
@@ -157,7 +169,7 @@ impl Probe for VirtualClock<'_> {
                     state.workers[worker].before = Before::Reported;
                 }
             }
-            Event::Wait | Event::Wake => {}
+            Event::Foretold | Event::Wait | Event::Wake => {}
         }
     }
 

@@ -113,6 +113,11 @@ impl Samples {
                 Step::Execute { index, .. } if span.complete && span.abort.is_none() => {
                     self.speculations[index.at()].push(cost(span.duration()));
                 }
+                // A transaction of a group takes its share.
+                Step::Foretell { index, count } if span.complete => {
+                    let each = cost(span.duration()) / f64::from(count);
+                    (0..count).for_each(|at| self.speculations[(index.0 + at) as usize].push(each));
+                }
                 Step::Commit { .. } if span.complete => {
                     let mut rest = cost(span.duration());
                     for run in &spans[at + 1..at + 1 + enclosed] {
@@ -139,7 +144,7 @@ impl Samples {
             (Step::Wait, _) | (_, Step::Wait) => {}
             (Step::Execute { index, .. }, Step::Commit { index: next }) if index == next => self.hand_over.push(cost),
             (Step::Execute { .. }, _) => self.publish.push(cost),
-            (Step::Commit { .. } | Step::Validate { .. }, _) => self.claim.push(cost),
+            (Step::Commit { .. } | Step::Validate { .. } | Step::Foretell { .. }, _) => self.claim.push(cost),
         }
     }
 

@@ -40,6 +40,8 @@ pub(super) struct Script {
     /// The transaction that this one is expected to conflict with, by what former runs came to.
     pub(super) follows: Option<TxIndex>,
     gas: u64,
+    /// Whether it is a plain payment.
+    pays: bool,
 }
 
 /// The first look at a key.
@@ -211,10 +213,14 @@ pub(super) fn scripts(footprints: &Footprints, arrivals: &[HashMap<EvmKey, f64>]
             lane: footprint.lane,
             follows: None,
             gas: footprint.gas_used,
+            pays: footprint.effort == 0 && footprint.gas_used == PAYMENT_GAS,
         }
     };
     footprints.transactions.iter().zip(arrivals).map(script).collect()
 }
+
+/// Gas of a transaction that has neither data nor anything to run.
+const PAYMENT_GAS: u64 = 21_000;
 
 /// Makes workers that follow scripts by a clock.
 #[derive(Debug, Clone, Copy)]
@@ -265,6 +271,27 @@ impl Worker<Scripted> for Actor<'_> {
             view.write(key, MarkedDelta { delta: delta.clone(), mark });
         }
         Ok(script.gas)
+    }
+
+    fn foretell(
+        &mut self,
+        script: &Script,
+        view: &mut View<Scripted>,
+    ) -> Result<Option<u64>, Interrupt<Infallible>> {
+        if !script.pays {
+            return Ok(None);
+        }
+        self.clock.foretell(TxIndex(view.position().0 - 1));
+        for look in &script.looks {
+            let handle = view.handle(&look.key);
+            for seen in &look.seen {
+                view.expect(handle, MarkedObservation { seen: seen.clone(), marks: Marks::default() });
+            }
+        }
+        for (key, delta) in &script.writes {
+            view.write(key, MarkedDelta { delta: delta.clone(), mark: 0 });
+        }
+        Ok(Some(script.gas))
     }
 }
 

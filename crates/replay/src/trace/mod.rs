@@ -119,6 +119,7 @@ impl TraceFile {
                 let category = if incarnation.0 == 0 { "execute" } else { "re-execute" };
                 (category, Some(incarnation.0), Some(speculative))
             }
+            Step::Foretell { .. } => ("foretell", None, None),
             Step::Validate { .. } => ("validate", None, None),
             Step::Commit { .. } => ("commit", None, None),
             Step::Wait => ("wait", None, None),
