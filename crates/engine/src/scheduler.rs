@@ -27,6 +27,7 @@ use crate::{Conflict, Frontier, Incarnation, Position, Stats, TxIndex};
 
 mod adversary;
 mod foretelling;
+mod leaving;
 mod plan;
 mod task;
 mod window;
@@ -96,18 +97,6 @@ pub(crate) struct Scheduler {
     pub(crate) conflicts: Vec<Conflict>,
 }
 
-/// What a transaction takes that is said to take nothing.
-fn at_least_some(effort: u64) -> u64 {
-    effort.max(LEAST_EFFORT)
-}
-
-/// Nanoseconds that a transaction takes at least.
-const LEAST_EFFORT: u64 = 500;
-
-/// Nanoseconds of work for which somebody without any had better stay: waking them takes a third of it, and so does waiting for
-/// them to leave when all is done.
-const EFFORT_WORTH_A_WAIT: u64 = 100_000;
-
 /// Incarnations of one transaction that are speculated on; further ones wait for the frontier.
 const MOST_INCARNATIONS: u32 = 8;
 
@@ -116,7 +105,6 @@ impl Scheduler {
         let total: u64 = plan.weights.iter().fold(0, |sum, (weight, _)| sum.saturating_add(*weight));
         let effort: u64 = plan.weights.iter().fold(0, |sum, (_, effort)| sum.saturating_add(*effort));
         let large = plan.large(effort);
-        let remaining = plan.weights.iter().fold(0, |sum: u64, (_, effort)| sum.saturating_add(at_least_some(*effort)));
         let transaction = |((weight, effort), after)| Transaction {
             phase: Phase::Fresh,
             incarnation: Incarnation(0),
@@ -138,7 +126,7 @@ impl Scheduler {
             cursor: 0,
             large,
             foretells: plan.foretells,
-            remaining,
+            remaining: effort,
             ready: BinaryHeap::new(),
             recheck: BTreeSet::new(),
             window: Window::new(plan.workers, plan.window_per_worker, count),
@@ -158,11 +146,6 @@ impl Scheduler {
     /// Whether nothing is left to do.
     pub(crate) fn is_over(&self) -> bool {
         self.stopped || self.frontier == self.count()
-    }
-
-    /// Whether the rest is over before whoever has nothing to do now could be woken for it.
-    pub(crate) fn is_nearly_over(&self) -> bool {
-        self.adversary.is_none() && self.remaining < EFFORT_WORTH_A_WAIT
     }
 
     /// Ends the run: everybody gets [`Task::Finish`] from now on.
@@ -491,7 +474,7 @@ impl Scheduler {
         self.transaction_mut(index.0).phase = Phase::Committed;
         (self.committing, self.admitted) = (false, false);
         self.frontier += 1;
-        self.remaining = self.remaining.saturating_sub(at_least_some(self.transaction(index.0).effort));
+        self.remaining = self.remaining.saturating_sub(self.transaction(index.0).effort);
         self.stats.committed += 1;
         self.stats.aborts += u32::from(wasted);
         self.stats.frontier_runs += u32::from(!speculated);

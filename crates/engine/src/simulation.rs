@@ -99,6 +99,7 @@ fn any_options(random: &mut Random) -> RunOptions {
             lanes: random.below(4) > 0,
             large_first: random.below(4) > 0,
             commits_at_once: random.below(4) > 0,
+            foretells: random.below(4) > 0,
         },
         ..RunOptions::default()
     }

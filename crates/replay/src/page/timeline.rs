@@ -108,7 +108,9 @@ fn describe(span: &Span, detail: &Detail) -> String {
             let how = if speculative { "ahead of its turn" } else { "at the commit frontier" };
             format!("execute transaction {index}, incarnation {incarnation}, {how}")
         }
-        Step::Foretell { index, count } => format!("work out {count} payments from transaction {index} on, ahead of their turn"),
+        Step::Foretell { index, count } => {
+            format!("work out {count} payments from transaction {index} on, ahead of their turn")
+        }
         Step::Validate { index } => format!("validate transaction {index}"),
         Step::Commit { index } => format!("commit transaction {index}"),
         Step::Wait => "wait for work".to_owned(),

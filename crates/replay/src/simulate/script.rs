@@ -273,11 +273,7 @@ impl Worker<Scripted> for Actor<'_> {
         Ok(script.gas)
     }
 
-    fn foretell(
-        &mut self,
-        script: &Script,
-        view: &mut View<Scripted>,
-    ) -> Result<Option<u64>, Interrupt<Infallible>> {
+    fn foretell(&mut self, script: &Script, view: &mut View<Scripted>) -> Result<Option<u64>, Interrupt<Infallible>> {
         if !script.pays {
             return Ok(None);
         }
