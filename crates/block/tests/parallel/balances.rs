@@ -45,6 +45,32 @@ fn a_chain_of_payments_in_which_each_is_affordable_by_the_one_before() {
 }
 
 #[test]
+fn many_payments_ahead_of_their_turn_of_which_some_cannot_be_made() {
+    let (poor, poorer) = (Address::repeat_byte(0x61), Address::repeat_byte(0x62));
+    let of_one_sender = (1..=40).map(|amount| pay(ALICE, NOBODY, amount));
+    let one_by_one = [pay(BOB, poor, ETHER), pay(poor, poorer, ETHER / 2), pay(poor, NOBODY, 3)];
+    let too_much = [pay(poorer, NOBODY, ETHER), pay(poorer, NOBODY, 5).nonce(7), pay(poorer, poor, ETHER / 4).nonce(0)];
+    let more = (1..=20).map(|amount| pay(poor, MINER, amount));
+    let transactions: Vec<_> = of_one_sender.chain(one_by_one).chain(too_much).chain(more).collect();
+    for fork in Fork::ALL {
+        let checked = Case::new(fork, &World::new(), &transactions).skipping().check();
+        assert_eq!(checked.outcome.skipped.iter().map(|skipped| skipped.index).collect::<Vec<_>>(), [43, 44]);
+        assert_eq!(checked.balance(NOBODY), U256::from(41 * 20 + 3));
+    }
+}
+
+#[test]
+fn a_payment_to_an_account_that_has_code_when_its_turn_comes() {
+    for fork in Fork::ALL {
+        let pays = (1..=10).map(|amount| pay(BOB, ALICE.create(0), amount));
+        let deployed = create(ALICE, &Code::new().deploying(&Code::new().sstore(1, 2)));
+        let before = (1..=10).map(|amount| pay(CAROL, ALICE.create(0), amount));
+        let transactions: Vec<_> = before.chain([deployed]).chain(pays).collect();
+        check(fork, &World::new(), &transactions);
+    }
+}
+
+#[test]
 fn a_sender_is_poor_until_a_contract_pays_it() {
     let poor = Address::repeat_byte(0x61);
     let world = World::new().funded(FIRST, ETHER, &Code::new().pay(poor, ETHER / 2));
