@@ -117,7 +117,7 @@ impl Engine {
 }
 
 /// Nanoseconds of work that pay for waking a thread and waiting for it to leave.
-const EFFORT_WORTH_A_THREAD: u64 = 150_000;
+const EFFORT_WORTH_A_THREAD: u64 = 400_000;
 /// One part in so many of the work must be outside its largest transaction.
 const LEAST_SHARED: u64 = 6;
 
