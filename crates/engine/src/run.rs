@@ -103,11 +103,15 @@ impl Engine {
         let inline = match options.inline {
             Inline::Automatic if options.schedule != Schedule::Normal => false,
             Inline::Automatic => {
-                let least = if options.shortcuts.foretells { LEAST_FORETOLD_EFFORT } else { 0 };
+                let helpers = self.threads() as u64 - 1;
+                let of_all = (helpers * EFFORT_OF_FORETELLING).min(MOST_EFFORT_OF_FORETELLING);
+                let least = if options.shortcuts.foretells { of_all } else { 0 };
                 let efforts = || transactions.iter().map(|each| effort::<P>(each, options).max(least));
                 let (all, largest) = (sum(efforts()), efforts().max().unwrap_or_default());
                 // What the largest leaves is all that another thread could take.
-                all - largest < all / LEAST_SHARED || all < EFFORT_WORTH_A_THREAD
+                all - largest < all / LEAST_SHARED
+                    // Of so many threads each is left its part.
+                    || all.saturating_mul(helpers) < SAVING_WORTH_A_THREAD * (helpers + 1)
             }
             Inline::Below(weight) => sum(transactions.iter().map(P::weight)) < weight,
         };
@@ -116,13 +120,15 @@ impl Engine {
     }
 }
 
-/// Nanoseconds of work that pay for waking a thread and waiting for it to leave.
-const EFFORT_WORTH_A_THREAD: u64 = 400_000;
+/// Nanoseconds that pay for waking threads and waiting for them to leave.
+const SAVING_WORTH_A_THREAD: u64 = 200_000;
 /// One part in so many of the work must be outside its largest transaction.
 const LEAST_SHARED: u64 = 6;
 
-/// Nanoseconds that a transaction is worth to another thread that may foretell it, at least.
-const LEAST_FORETOLD_EFFORT: u64 = 100;
+/// Nanoseconds that a transaction is worth to each other thread that may foretell it, at least,
+const EFFORT_OF_FORETELLING: u64 = 100;
+/// and to all of them together.
+const MOST_EFFORT_OF_FORETELLING: u64 = 500;
 
 /// Nanoseconds that a transaction is worth to another thread that finds everything seeded, at least.
 const LEAST_SEEDED_EFFORT: u64 = 1_000;
