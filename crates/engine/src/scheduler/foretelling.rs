@@ -10,20 +10,25 @@ use crate::TxIndex;
 /// Transactions that one worker foretells in one go, at most: the commit may come to wait for all of them.
 pub(super) const MOST_FORETOLD: u32 = 32;
 
+/// A helper that is alone has other things to do than fewer than these in a row: foretelling and committing a transaction takes
+/// longer than running it at the frontier does, and pays where the work is shared.
+pub(super) const LEAST_ALONE: u32 = 16;
+
 impl Scheduler {
-    /// The group that begins with `index`, whose effort is zero, and ends before `end`. `None` leaves the transaction to
-    /// the frontier.
+    /// The group that begins with `index`, whose effort is zero, and ends before `end`. `None` leaves the transaction, and
+    /// those of the group, to the frontier.
     pub(super) fn foretell(&mut self, index: u32, end: u32) -> Option<Task> {
-        if !self.foretells {
-            self.transaction_mut(index).phase = Phase::Deferred;
-            return None;
-        }
-        let end = end.min(index.saturating_add(MOST_FORETOLD));
         let belongs = |at: &u32| {
             let transaction = self.transaction(*at);
             transaction.phase == Phase::Fresh && transaction.effort == 0
         };
-        let count = (index..end).take_while(belongs).count() as u32;
+        let in_a_row = (index..self.count()).take(MOST_FORETOLD as usize).take_while(belongs).count() as u32;
+        let least = if self.workers <= 2 { LEAST_ALONE } else { 1 };
+        if !self.foretells || in_a_row < least {
+            (index..index + in_a_row).for_each(|at| self.transaction_mut(at).phase = Phase::Deferred);
+            return None;
+        }
+        let count = in_a_row.min(end - index);
         (index..index + count).for_each(|at| self.transaction_mut(at).phase = Phase::InTelling);
         self.cursor = index + count;
         self.stats.speculations += count;

@@ -117,6 +117,18 @@ fn what_takes_no_time_is_foretold_in_groups_that_the_frontier_waits_for() {
 }
 
 #[test]
+fn a_helper_that_is_alone_leaves_a_few_transactions_that_take_no_time_to_the_frontier() {
+    let least = foretelling::LEAST_ALONE;
+    for (in_a_row, expected) in [(least - 1, None), (least, Some(Task::Foretell { index: TxIndex(1), count: least }))] {
+        let mut plan = plan(in_a_row as usize + 1, 2);
+        plan.weights[1..].fill((1, 0));
+        let mut scheduler = Scheduler::new(plan);
+        assert_eq!((scheduler.next(), scheduler.next()), (commit(0), expected), "{in_a_row}");
+        scheduler.assert_sound();
+    }
+}
+
+#[test]
 fn nobody_who_waits_for_a_transaction_goes_on_when_it_is_foretold() {
     let mut plan = plan(3, 4);
     plan.weights[1] = (1, 0);
