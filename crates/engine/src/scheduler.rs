@@ -12,11 +12,15 @@
 //!           blocked ─> ready ──────┘         deferred <────┘   (runs when it is the frontier)
 //! ```
 //!
+//! What takes no time goes another way, in groups: fresh, in telling, then foretold (its result waits for the commit, seen by
+//! nobody) or deferred.
+//!
 //! - S1 The lowest uncommitted transaction is handed out before anything else, and only it is ever committed (I2).
 //! - S2 A transaction is blocked only on a lower one, and every transaction that is executed or committed wakes those
 //!   blocked on it: whoever waits, waits for something that can go on without it (I4).
 //! - S3 At most one worker holds the commit role.
-//! - S4 The weight reserved for speculation never exceeds its budget, except for the frontier's own incarnations.
+//! - S4 The weight reserved for speculation never exceeds its budget, except for the frontier's own incarnations and for what is
+//!   foretold, which happens to a transaction once.
 
 use std::{
     cmp::Reverse,
