@@ -299,7 +299,10 @@ impl BlockExecutor {
         let foresight = self.foresight(block, list.is_some());
         let prepared = |(index, transaction): (usize, &BlockTransaction)| {
             let prepared = Transaction::new(Arc::clone(&transaction.env), spec);
-            let prepared = prepared.following(foresight.as_ref().and_then(|foresight| foresight.follows(index)));
+            let prepared = match foresight.as_ref().and_then(|foresight| foresight.follows(index).zip(Some(foresight))) {
+                Some((lower, foresight)) => prepared.following(lower, foresight.meets(index)),
+                None => prepared,
+            };
             let prepared = match times.and_then(|times| times.expected_ns(&transaction.env)) {
                 Some(ns) => prepared.taking(ns),
                 None => prepared,
@@ -350,7 +353,7 @@ impl BlockExecutor {
             probe,
         );
         let finished = ran.map_err(engine_error)?;
-        foresight.iter().for_each(|foresight| foresight.learn(&finished.conflicts));
+        foresight.iter().for_each(|foresight| foresight.learn(&finished.conflicts, |cell| *memory.key(cell)));
         let Receipts { receipts, skipped, inspectors, gas, mut transcript, dependencies, footprints, .. } =
             hook.finish()?;
 

@@ -74,6 +74,23 @@ fn nobody_is_left_parked() {
 }
 
 #[test]
+fn attempts_that_wait_inside_a_read_are_woken() {
+    let follower = |lower, ops: &[Op]| Transaction {
+        follows: Some(lower),
+        meets: Some(A),
+        ..Transaction { ops: ops.to_vec(), ..Transaction::default() }
+    };
+    let chain = [follower(1, &[Op::Look(B), Op::Count(A)]), follower(2, &[Op::Count(A)])];
+    let with = |second: Transaction| {
+        let [third, fourth] = chain.clone();
+        Trial::new([Transaction::from([Op::Put(B, 2)]), second, third, fourth])
+    };
+    equals_serial(&with(Transaction::from([Op::Count(A)])), SCHEDULES);
+    // Whom they wait for gives up as long as it is not its turn.
+    equals_serial(&with(Transaction::from([Op::Count(A), Op::Panic(B, 0)])), SCHEDULES);
+}
+
+#[test]
 fn readers_of_estimates_are_woken() {
     let list = list([&[Op::Put(A, 1)], &[Op::Look(A), Op::Keep(B)], &[Op::Read(B)], &[Op::Read(B), Op::Read(A)]]);
     equals_serial(&list, SCHEDULES);

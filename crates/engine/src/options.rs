@@ -59,12 +59,15 @@ pub struct Shortcuts {
     pub commits_at_once: bool,
     /// Transactions that are worth nothing to another thread one by one are [foretold](crate::Worker::foretell) in groups.
     pub foretells: bool,
+    /// Where nothing else is to be done, a transaction is begun before the one that it [follows](crate::Program::follows) is
+    /// executed, and waits inside the read where they [meet](crate::Program::meets).
+    pub waits_in_reads: bool,
 }
 
 impl Default for Shortcuts {
     /// All of them.
     fn default() -> Self {
-        Self { lanes: true, large_first: true, commits_at_once: true, foretells: true }
+        Self { lanes: true, large_first: true, commits_at_once: true, foretells: true, waits_in_reads: true }
     }
 }
 

@@ -3,7 +3,7 @@
 //! The default probe has no size and no effect. Traces, metrics and the simulator's clock hang here; the engine itself
 //! knows no time.
 
-use crate::{CellId, Fields, Incarnation, TxIndex};
+use crate::{CellId, Fields, Incarnation, TxIndex, sync::Arc};
 
 /// One boundary between steps of one worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,16 +94,16 @@ pub trait Probe: Sync {
     }
 
     /// The turns that workers take, where a simulation keeps time instead of the machine. `None` is the same for all calls.
-    fn turns(&self) -> Option<&dyn Turns> {
+    fn turns(&self) -> Option<Arc<dyn Turns>> {
         None
     }
 }
 
 /// Workers that take turns instead of running at once: a simulation lets one go on at a time, in the order of its own clock.
 ///
-/// A worker keeps its turn until it begins to wait: in [`begin`](Self::begin), in [`park`](Self::park), or in a call of
+/// A worker keeps its turn until it begins to wait: in [`begin`](Self::begin), [`park`](Self::park) or [`pause`](Self::pause), or in a call of
 /// [`Probe::event`] other than [`Event::Wait`] and [`Event::Wake`]. None of these is made with a lock of the engine held.
-pub trait Turns: Sync {
+pub trait Turns: Send + Sync {
     /// `worker` is about to begin, one of `workers`. Returns when its turn has come.
     fn begin(&self, worker: usize, workers: usize);
 
@@ -112,6 +112,12 @@ pub trait Turns: Sync {
 
     /// Parked workers may find work: one of them, or all.
     fn wake(&self, all: bool);
+
+    /// An attempt of `worker` waits for what another one runs. Returns when it has been resumed and its turn has come.
+    fn pause(&self, worker: usize);
+
+    /// What the attempt of `worker` waits for has come, if it waits.
+    fn resume(&self, worker: usize);
 
     /// `worker` has ended, perhaps by a panic.
     fn end(&self, worker: usize);

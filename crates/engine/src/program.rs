@@ -75,6 +75,13 @@ pub trait Program: Sized + Send + Sync + 'static {
         None
     }
 
+    /// The key that the one it [follows](Self::follows) writes and this one is expected to miss. Where it is known, the
+    /// transaction may be begun early: the attempt waits when it comes to this key. A hint as well.
+    fn meets(transaction: &Self::Transaction) -> Option<&Self::Key> {
+        let _ = transaction;
+        None
+    }
+
     /// Transactions of one lane are known to depend on each other in order (same sender). A hint: it orders work.
     fn lane(transaction: &Self::Transaction) -> Option<u64> {
         let _ = transaction;

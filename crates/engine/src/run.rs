@@ -14,16 +14,18 @@ use std::{
 };
 
 use crate::{
-    CommitHook, Decision, Engine, Event, Frontier, Inline, Memory, NoProbe, Position, Probe, Program, RunError,
-    RunOptions, Schedule, Stats, TxIndex, WorkerFactory,
+    CellId, CommitHook, Decision, Engine, Event, Frontier, Inline, Memory, NoProbe, Position, Probe, Program, RunError,
+    RunOptions, Schedule, Stats, TxIndex, View, WorkerFactory,
     memory::{Read, Write},
     scheduler::{Plan, Scheduler, Task},
-    sync::{Arc, Condvar, Guard, Mutex, Padded, panicking},
-    view::ViewOptions,
+    sync::{Arc, Mutex, panicking},
+    view::{Attendance, ViewOptions},
 };
 
+mod dispatch;
 mod runner;
 
+pub(crate) use dispatch::Dispatch;
 pub(crate) use runner::{Runner, Step};
 
 /// How a run ended, when it was not cut short by an error.
@@ -44,6 +46,8 @@ pub struct Conflict {
     pub reader: TxIndex,
     /// The lower one, whose write it missed.
     pub writer: TxIndex,
+    /// Where it missed it, if that is known.
+    pub cell: Option<CellId>,
 }
 
 impl Engine {
@@ -155,9 +159,9 @@ pub(crate) struct Run<'r, P: Program, F, H, R> {
     /// Results that wait for their commit. A slot is touched by the worker that runs, validates or commits its
     /// transaction; the scheduler sees to it that this is one at a time.
     slots: Vec<Mutex<Option<Box<Attempt<P>>>>>,
-    scheduler: Padded<Mutex<Scheduler>>,
-    /// Signalled, with `scheduler` held, when parked workers may find work.
-    work: Condvar,
+    dispatch: Arc<Dispatch>,
+    /// For each transaction that may be begun before the one that it follows is executed: where they meet.
+    meetings: Vec<Option<Meeting>>,
     /// Why the run ended early; written once, by the worker that ends it.
     ending: Mutex<Option<Ending<P::Fault>>>,
 }
@@ -198,8 +202,10 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
         let mut weights: Vec<_> =
             transactions.iter().map(|each| (P::weight(each), effort::<P>(each, options))).collect();
         make_way(&mut weights, &after);
+        let meetings = meetings(memory, transactions, &after, &weights, options, mode);
         let plan = Plan {
             weights,
+            meets: meetings.iter().map(Option::is_some).collect(),
             large_first: options.shortcuts.large_first,
             foretells: options.shortcuts.foretells && !options.seeded && mode == Frontier::Eager,
             after,
@@ -220,8 +226,8 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
             mode,
             hook: Mutex::new(hook),
             slots: transactions.iter().map(|_| Mutex::new(None)).collect(),
-            scheduler: Padded(Mutex::new(Scheduler::new(plan))),
-            work: Condvar::default(),
+            dispatch: Arc::new(Dispatch::new(Scheduler::new(plan), workers, probe.turns())),
+            meetings,
             ending: Mutex::new(None),
         }
     }
@@ -229,7 +235,7 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
     /// One worker's life, on its own thread: one of so many.
     pub(crate) fn work(&self, number: usize, workers: usize) {
         let _guard = Life { run: self, number };
-        if let Some(turns) = self.probe.turns() {
+        if let Some(turns) = self.dispatch.turns() {
             turns.begin(number, workers);
         }
         let mut runner = Runner::new(self, number);
@@ -239,7 +245,7 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
     /// The result, once all workers have ended.
     pub(crate) fn finish(&self) -> Result<Finished, RunError<P::Fault>> {
         self.memory.set_stopped(false);
-        let mut scheduler = self.scheduler.0.lock();
+        let mut scheduler = self.dispatch.lock();
         let (stats, index) = (scheduler.stats, scheduler.frontier());
         let stopped_at = match self.ending.lock().take() {
             None => None,
@@ -253,8 +259,8 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
 
     /// The scheduler, for checks between steps.
     #[cfg(all(test, not(feature = "shuttle")))]
-    pub(crate) fn scheduler(&self) -> Guard<'_, Scheduler> {
-        self.scheduler.0.lock()
+    pub(crate) fn scheduler(&self) -> crate::sync::Guard<'_, Scheduler> {
+        self.dispatch.lock()
     }
 
     /// Cancels the run as its caller would.
@@ -263,8 +269,11 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
         self.options.cancel.iter().for_each(crate::CancelToken::cancel);
     }
 
-    fn view_options(&self) -> ViewOptions {
-        ViewOptions { record: self.options.record, check_when_due: self.mode == Frontier::Eager }
+    /// A view for the attempts of one worker, which may park its thread or not.
+    fn view(&self, worker: usize, parks: bool) -> View<P> {
+        let options = ViewOptions { record: self.options.record, check_when_due: self.mode == Frontier::Eager };
+        let dispatch = Arc::clone(&self.dispatch);
+        View::new(Arc::clone(self.memory), options, Some(Attendance { dispatch, worker, parks }))
     }
 
     /// Ends the run; the first reason given is the one that counts.
@@ -275,30 +284,7 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
 
     fn stop(&self) {
         self.memory.set_stopped(true);
-        let mut scheduler = self.scheduler.0.lock();
-        scheduler.stop();
-        self.wake(true);
-    }
-
-    /// Tells parked workers that there may be work, one of them or all. The scheduler's lock is held.
-    fn wake(&self, all: bool) {
-        match self.probe.turns() {
-            Some(turns) => turns.wake(all),
-            None if all => self.work.notify_all(),
-            None => self.work.notify_one(),
-        }
-    }
-
-    /// Parks a worker until it is woken.
-    fn park<'g>(&'g self, number: usize, scheduler: Guard<'g, Scheduler>) -> Guard<'g, Scheduler> {
-        match self.probe.turns() {
-            None => self.work.wait(scheduler),
-            Some(turns) => {
-                drop(scheduler);
-                turns.park(number);
-                self.scheduler.0.lock()
-            }
-        }
+        self.dispatch.stop();
     }
 
     fn event(&self, worker: usize, event: Event) {
@@ -317,7 +303,7 @@ impl<P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Drop for Life<
         if panicking() {
             self.run.stop();
         }
-        if let Some(turns) = self.run.probe.turns() {
+        if let Some(turns) = self.run.dispatch.turns() {
             turns.end(self.number);
         }
     }
@@ -335,6 +321,37 @@ fn lanes<P: Program>(transactions: &[P::Transaction], workers: usize) -> Vec<Opt
         of_lane.max(P::follows(transaction).map(|lower| lower.0).filter(|lower| *lower < index))
     };
     transactions.iter().enumerate().map(previous).collect()
+}
+
+/// Where a transaction and a lower one that it follows are expected to meet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Meeting {
+    /// What the lower one writes and this one reads.
+    pub(crate) cell: CellId,
+    /// The lower one.
+    pub(crate) with: TxIndex,
+}
+
+/// Nanoseconds that a transaction takes at least whose worker may be held up in the middle of it: waking one takes some part
+/// of that, and what comes before the read is to be worth it.
+const EFFORT_WORTH_A_MEETING: u64 = 100_000;
+
+/// Where transactions are expected to meet those that they wait for, as far as it is known and worth a wait inside the read.
+fn meetings<P: Program>(
+    memory: &Memory<P>,
+    transactions: &[P::Transaction],
+    after: &[Option<u32>],
+    weights: &[(u64, u64)],
+    options: &RunOptions,
+    mode: Frontier,
+) -> Vec<Option<Meeting>> {
+    let meets = options.shortcuts.waits_in_reads && !options.seeded && mode == Frontier::Eager;
+    let meeting = |(transaction, (after, (_, effort))): (&P::Transaction, (&Option<u32>, &(u64, u64)))| {
+        let with = TxIndex((*after).filter(|_| meets && *effort >= EFFORT_WORTH_A_MEETING)?);
+        let key = P::meets(transaction).filter(|_| P::follows(transaction) == Some(with))?;
+        Some(Meeting { cell: memory.intern(key), with })
+    };
+    transactions.iter().zip(after.iter().zip(weights)).map(meeting).collect()
 }
 
 /// A transaction that is worth nothing to another thread, but that one waits for which is, is worth a little: else all of

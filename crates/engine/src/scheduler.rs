@@ -30,6 +30,7 @@ use std::{
 use crate::{Conflict, Frontier, Incarnation, Position, Stats, TxIndex};
 
 mod adversary;
+mod early;
 mod foretelling;
 mod leaving;
 mod plan;
@@ -37,6 +38,7 @@ mod task;
 mod window;
 
 use adversary::Adversary;
+pub(crate) use early::Outlook;
 pub(crate) use plan::Plan;
 pub(crate) use task::{Report, Task};
 use window::Window;
@@ -62,8 +64,10 @@ struct Transaction {
     incarnation: Incarnation,
     /// A lower transaction wrote something that this one may have observed before.
     dirty: bool,
-    /// The previous transaction of its lane.
+    /// The transaction that it waits for: the previous one of its lane, or one that it is expected to conflict with.
     after: Option<u32>,
+    /// Whether it may be begun before that, because it waits again when it comes to where they meet.
+    meets: bool,
     waiters: Vec<u32>,
     weight: u64,
     /// Time that it is expected to take. What is over in no time is done sooner by the committing worker itself.
@@ -91,6 +95,12 @@ pub(crate) struct Scheduler {
     remaining: u64,
     ready: BinaryHeap<Reverse<u32>>,
     recheck: BTreeSet<u32>,
+    /// Blocked transactions that may be begun before their time.
+    early: BTreeSet<u32>,
+    /// Attempts that wait inside a read: the transaction that they wait for, and whose they are.
+    attendants: Vec<(u32, u32)>,
+    /// Workers whose attempts have waited long enough. Kept until they are woken.
+    pub(crate) answered: Vec<u32>,
     window: Window,
     workers: u32,
     budget: u64,
@@ -109,18 +119,19 @@ impl Scheduler {
         let total: u64 = plan.weights.iter().fold(0, |sum, (weight, _)| sum.saturating_add(*weight));
         let effort: u64 = plan.weights.iter().fold(0, |sum, (_, effort)| sum.saturating_add(*effort));
         let large = plan.large(effort);
-        let transaction = |((weight, effort), after)| Transaction {
+        let transaction = |((weight, effort), (after, meets))| Transaction {
             phase: Phase::Fresh,
             incarnation: Incarnation(0),
             dirty: false,
             after,
+            meets,
             waiters: Vec::new(),
             weight,
             effort,
         };
         let count = plan.weights.len() as u32;
         Self {
-            transactions: plan.weights.into_iter().zip(plan.after).map(transaction).collect(),
+            transactions: plan.weights.into_iter().zip(plan.after.into_iter().zip(plan.meets)).map(transaction).collect(),
             frontier: 0,
             committing: false,
             admitted: false,
@@ -133,6 +144,9 @@ impl Scheduler {
             remaining: effort,
             ready: BinaryHeap::new(),
             recheck: BTreeSet::new(),
+            early: BTreeSet::new(),
+            attendants: Vec::new(),
+            answered: Vec::new(),
             window: Window::new(plan.workers, plan.window_per_worker, count),
             workers: plan.workers,
             budget: total.saturating_mul(u64::from(plan.speculation_multiple)),
@@ -205,6 +219,7 @@ impl Scheduler {
             }
         };
         dirty.iter().for_each(|position| self.mark_dirty(TxIndex(position.0 - 1)));
+        self.dismiss();
         follow_up
     }
 
@@ -221,6 +236,7 @@ impl Scheduler {
             .or_else(|| self.large_task())
             .or_else(|| self.ready_task())
             .or_else(|| self.fresh_task())
+            .or_else(|| self.early_task())
     }
 
     /// Gives the commit role to whoever has just executed the frontier, so that its result goes straight into the
@@ -250,7 +266,8 @@ impl Scheduler {
         let again = self.ready.peek().is_some_and(|Reverse(index)| *index < end) || !self.recheck.is_empty();
         // A window that opens by one transaction at a time is not worth a wake-up each.
         let fresh = end.saturating_sub(self.cursor.max(self.window_start()));
-        frontier_waits || again || fresh > 0 && (fresh >= self.window.size / 4 || end == self.count())
+        let early = self.early_candidate().is_some();
+        frontier_waits || again || early || fresh > 0 && (fresh >= self.window.size / 4 || end == self.count())
     }
 
     fn transaction(&self, index: u32) -> &Transaction {
@@ -351,6 +368,9 @@ impl Scheduler {
         let Some(after) = self.transaction(index).after.filter(|after| !self.is_past(*after)) else { return false };
         self.transaction_mut(index).phase = Phase::Blocked;
         self.transaction_mut(after).waiters.push(index);
+        if self.transaction(index).meets {
+            self.early.insert(index);
+        }
         true
     }
 
@@ -454,6 +474,7 @@ impl Scheduler {
         for waiter in waiters {
             if self.transaction(waiter).phase == Phase::Blocked {
                 self.transaction_mut(waiter).phase = Phase::Ready;
+                self.early.remove(&waiter);
                 self.ready.push(Reverse(waiter));
             }
         }

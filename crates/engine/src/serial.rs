@@ -26,7 +26,7 @@ pub fn run<P: Program>(
 ) -> Result<Option<TxIndex>, RunError<P::Fault>> {
     memory.set_stopped(false);
     let mut worker = factory.build();
-    let mut view = View::new(Arc::clone(memory), ViewOptions { record: true, check_when_due: false });
+    let mut view = View::new(Arc::clone(memory), ViewOptions { record: true, check_when_due: false }, None);
     for (index, transaction) in (0..).map(TxIndex).zip(transactions) {
         memory.set_frontier(index.position());
         match hook.admit(index, transaction) {
@@ -34,7 +34,7 @@ pub fn run<P: Program>(
             Decision::Skip => continue,
             Decision::Stop => return Ok(Some(index)),
         }
-        view.begin(index, Incarnation(0), Standing::Frontier);
+        view.begin(index, Incarnation(0), Standing::Frontier, None);
         let output = match worker.execute(transaction, &mut view) {
             Ok(output) => output,
             Err(Interrupt::Fault(source)) => return Err(RunError::Fault { index, source }),

@@ -100,6 +100,7 @@ fn any_options(random: &mut Random) -> RunOptions {
             large_first: random.below(4) > 0,
             commits_at_once: random.below(4) > 0,
             foretells: random.below(4) > 0,
+            waits_in_reads: random.below(4) > 0,
         },
         ..RunOptions::default()
     }

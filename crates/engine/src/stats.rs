@@ -30,6 +30,8 @@ pub struct Stats {
     pub committed_cost: u64,
     /// Times a worker parked for lack of work.
     pub waits: u32,
+    /// Times an attempt waited inside a read for a lower transaction that was running.
+    pub read_waits: u32,
 }
 
 impl Stats {

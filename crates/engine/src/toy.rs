@@ -205,6 +205,10 @@ impl Program for Toy {
     fn follows(transaction: &Transaction) -> Option<TxIndex> {
         transaction.follows.map(TxIndex)
     }
+
+    fn meets(transaction: &Transaction) -> Option<&Key> {
+        transaction.meets.as_ref()
+    }
 }
 
 /// The state before the block. Keys that are not in the map have a value of their own all the same, so that reading an

@@ -13,6 +13,8 @@ use std::fmt;
 use crate::{
     CellId, Incarnation, Memory, Observation, Position, Program, TxIndex, Written,
     memory::{Estimates, Read, Unresolved, Write, Wrong},
+    run::{Dispatch, Meeting},
+    scheduler::Outlook,
     sync::Arc,
 };
 
@@ -60,6 +62,15 @@ pub(crate) struct ViewOptions {
     pub(crate) check_when_due: bool,
 }
 
+/// Where a worker's attempts wait for others.
+#[derive(Clone)]
+pub(crate) struct Attendance {
+    pub(crate) dispatch: Arc<Dispatch>,
+    pub(crate) worker: usize,
+    /// Whether the worker has its thread to itself.
+    pub(crate) parks: bool,
+}
+
 /// One attempt's access to the state.
 pub struct View<P: Program> {
     /// `None` only in the husk that [`take`](Self::take) leaves.
@@ -74,6 +85,11 @@ pub struct View<P: Program> {
     pub(crate) failed: Option<Wrong>,
     /// Where an aborted write of a lower transaction was met.
     pub(crate) met: Option<CellId>,
+    attendance: Option<Attendance>,
+    /// Where the attempt is to wait for a lower transaction, until it has.
+    meeting: Option<Meeting>,
+    /// Whether it has.
+    waited: bool,
     /// Reads until the frontier is looked at again: the committing worker writes it all the time, and a look costs both.
     until_look: u32,
     pub(crate) reads: Vec<Read<P>>,
@@ -81,8 +97,8 @@ pub struct View<P: Program> {
 }
 
 impl<P: Program> View<P> {
-    pub(crate) fn new(memory: Arc<Memory<P>>, options: ViewOptions) -> Self {
-        Self { memory: Some(memory), ..Self::husk(options) }
+    pub(crate) fn new(memory: Arc<Memory<P>>, options: ViewOptions, attendance: Option<Attendance>) -> Self {
+        Self { memory: Some(memory), attendance, ..Self::husk(options) }
     }
 
     /// A view of the committed values at `position`, for what runs in order before and after the transactions.
@@ -90,7 +106,7 @@ impl<P: Program> View<P> {
     ///
     /// With `record` it keeps its observations for whoever asks for its [effects](Self::effects).
     pub fn committed(memory: Arc<Memory<P>>, position: Position, record: bool) -> Self {
-        let mut view = Self::new(memory, ViewOptions { record, check_when_due: false });
+        let mut view = Self::new(memory, ViewOptions { record, check_when_due: false }, None);
         view.position = position;
         view
     }
@@ -140,6 +156,9 @@ impl<P: Program> View<P> {
             checked: false,
             failed: None,
             met: None,
+            attendance: None,
+            meeting: None,
+            waited: false,
             until_look: READS_PER_LOOK,
             reads: Vec::new(),
             writes: Vec::new(),
@@ -160,14 +179,26 @@ impl<P: Program> View<P> {
         Handle { cell: self.memory().intern(key), seen: NEVER_SEEN }
     }
 
-    pub(crate) fn begin(&mut self, index: TxIndex, incarnation: Incarnation, standing: Standing) {
+    pub(crate) fn begin(
+        &mut self,
+        index: TxIndex,
+        incarnation: Incarnation,
+        standing: Standing,
+        meeting: Option<Meeting>,
+    ) {
         self.position = index.position();
         self.incarnation = incarnation;
         self.standing = standing;
-        (self.checked, self.failed, self.met) = (false, None, None);
+        self.meeting = meeting;
+        (self.checked, self.failed, self.met, self.waited) = (false, None, None, false);
         self.until_look = READS_PER_LOOK;
         self.reads.clear();
         self.writes.clear();
+    }
+
+    /// Whether the attempt was held up until a lower transaction had written what it reads: the time that it took says nothing.
+    pub fn has_waited(&self) -> bool {
+        self.waited
     }
 
     /// Where in the block the attempt stands.
@@ -197,6 +228,7 @@ impl<P: Program> View<P> {
     ) -> Result<(Handle, R), Interrupt<P::Fault>> {
         self.keep_up()?;
         let cell = self.memory().intern(key);
+        self.meet(cell)?;
         let loaded = self.memory().resolve(cell, self.position, Estimates::Take, |value, seen| (with(value), seen));
         let (value, seen) = loaded.map_err(Interrupt::from)?;
         Ok((Handle { cell, seen }, value))
@@ -209,6 +241,7 @@ impl<P: Program> View<P> {
     pub fn read(&mut self, key: &P::Key) -> Result<P::Value, Interrupt<P::Fault>> {
         self.keep_up()?;
         let cell = self.memory().intern(key);
+        self.meet(cell)?;
         let loaded = self.memory().resolve(cell, self.position, Estimates::Refuse, |value, seen| (value.clone(), seen));
         if let Err(Unresolved::Estimate(_)) = loaded {
             self.met = Some(cell);
@@ -241,6 +274,18 @@ impl<P: Program> View<P> {
     /// Changes a loaded key.
     pub fn write_to(&mut self, handle: Handle, delta: P::Delta) {
         self.writes.push(Write { cell: handle.cell, delta });
+    }
+
+    /// Waits where the attempt meets a lower transaction, if this is there.
+    fn meet(&mut self, cell: CellId) -> Result<(), Interrupt<P::Fault>> {
+        let Some(Meeting { with, .. }) = self.meeting.take_if(|meeting| meeting.cell == cell) else { return Ok(()) };
+        let Some(Attendance { dispatch, worker, parks }) = &self.attendance else { return Ok(()) };
+        self.waited = true;
+        match dispatch.wait_for(with, *worker, *parks) {
+            Outlook::Past => Ok(()),
+            Outlook::Running | Outlook::Pending => Err(Interrupt::Dependency(with)),
+            Outlook::Over => Err(Interrupt::Stopped),
+        }
     }
 
     /// Ends an attempt that nobody needs, or whose turn has come and that is wrong already.

@@ -3,7 +3,7 @@
 //! Two payouts of a token to the same exchange change the same balance, and an arbitrage follows a trade. Who has seen that
 //! before need not begin the second before the first is done. Calls are told apart by target, selector and first argument,
 //! where that looks like an address; of each kind it is known how often its attempts were found wrong, and on account of
-//! which other kind last. A wrong answer costs time and nothing else.
+//! which other kind last, and of which account or slot. A wrong answer costs time and nothing else.
 //!
 //! - K1 Memory is bounded: a fixed number of places, and a newcomer takes the place of another.
 //! - K2 Which kinds share a place is decided by a keyed hash: nobody can choose whose place to take.
@@ -12,14 +12,19 @@
 
 use std::{
     hash::{BuildHasher, Hash},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use alloy_primitives::Address;
 use foldhash::quality::RandomState;
 use revm::context::TxEnv;
 
-/// Kinds that are remembered; 8 bytes each.
+use crate::EvmKey;
+
+/// Kinds that are remembered; 8 bytes each, and 64 for the account or slot.
 const PLACES: usize = 1 << 13;
 
 /// From this part in 255 of a kind's transactions on, the next ones wait.
@@ -35,6 +40,10 @@ impl CallKind {
     pub fn name(self) -> u32 {
         (self.0 >> 16) as u32
     }
+
+    fn place(self) -> usize {
+        self.0 as usize % PLACES
+    }
 }
 
 /// What the transactions of one kind came to in a block.
@@ -46,6 +55,8 @@ pub struct CallTally {
     pub conflicts: u32,
     /// The kind of the last of those lower transactions, where it was a call.
     pub with: Option<CallKind>,
+    /// What it wrote that was missed, where that is known.
+    pub at: Option<EvmKey>,
     /// Whether they waited for what they were expected to conflict with.
     pub waited: bool,
 }
@@ -56,6 +67,8 @@ pub struct CallConflicts {
     /// 24 bits of the kind's hash, 8 bits of how often it conflicts, 32 bits that name with what. Zero where nothing is known.
     /// Relaxed: a note that is lost costs nothing.
     places: Box<[AtomicU64]>,
+    /// For each place: where its kind met the other one last.
+    keys: Box<[Mutex<Option<EvmKey>>]>,
     /// Whether anything was ever noted.
     any: AtomicBool,
 }
@@ -65,7 +78,8 @@ impl CallConflicts {
     #[must_use]
     pub fn new() -> Self {
         let places = (0..PLACES).map(|_| AtomicU64::new(0)).collect();
-        Self { hasher: RandomState::default(), places, any: AtomicBool::new(false) }
+        let keys = (0..PLACES).map(|_| Mutex::new(None)).collect();
+        Self { hasher: RandomState::default(), places, keys, any: AtomicBool::new(false) }
     }
 
     /// Whether nothing was ever noted.
@@ -86,6 +100,12 @@ impl CallConflicts {
         (often >= OFTEN).then_some(with)
     }
 
+    /// Where calls of this kind are expected to meet those that they had better wait for.
+    pub fn meeting(&self, kind: CallKind) -> Option<EvmKey> {
+        self.known(kind)?;
+        *self.keys[kind.place()].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes what became of the transactions of a kind in a block.
     pub fn note(&self, kind: CallKind, tally: &CallTally) {
         let known = self.known(kind);
@@ -99,7 +119,11 @@ impl CallConflicts {
         let with = tally.with.map_or(with, CallKind::name);
         self.any.store(true, Ordering::Relaxed);
         let noted = kind.0 >> 40 << 40 | u64::from(often) << 32 | u64::from(with);
+        let is_new = known.is_none();
         self.place(kind).store(noted, Ordering::Relaxed);
+        if tally.at.is_some() || is_new {
+            *self.keys[kind.place()].lock().unwrap_or_else(PoisonError::into_inner) = tally.at;
+        }
     }
 
     fn known(&self, kind: CallKind) -> Option<(u8, u32)> {
@@ -108,7 +132,7 @@ impl CallConflicts {
     }
 
     fn place(&self, kind: CallKind) -> &AtomicU64 {
-        &self.places[kind.0 as usize % PLACES]
+        &self.places[kind.place()]
     }
 }
 
@@ -157,7 +181,7 @@ mod tests {
     }
 
     fn tally(transactions: u32, conflicts: u32, with: Option<CallKind>) -> CallTally {
-        CallTally { transactions, conflicts, with, waited: false }
+        CallTally { transactions, conflicts, with, at: None, waited: false }
     }
 
     #[test]
@@ -187,6 +211,23 @@ mod tests {
         conflicts.note(reader, &tally(2, 1, Some(writer)));
         assert_eq!(conflicts.expected(reader), Some(writer.name()));
         assert_eq!(conflicts.expected(writer), None);
+    }
+
+    #[test]
+    fn where_kinds_meet_is_known_as_long_as_the_kind_is() {
+        let conflicts = CallConflicts::new();
+        let reader = CallKind(0x1234_5678_9abc_def0);
+        let slot = |number: u64| Some(EvmKey::Slot(Address::repeat_byte(1), alloy_primitives::U256::from(number)));
+        conflicts.note(reader, &CallTally { at: slot(1), ..tally(2, 2, None) });
+        assert_eq!(conflicts.meeting(reader), slot(1));
+        conflicts.note(reader, &CallTally { waited: true, ..tally(2, 0, None) });
+        assert_eq!(conflicts.meeting(reader), slot(1), "who waits does not see where");
+        conflicts.note(reader, &CallTally { at: slot(2), ..tally(2, 1, None) });
+        assert_eq!(conflicts.meeting(reader), slot(2));
+        let newcomer = CallKind(reader.0 ^ 1 << 63);
+        assert_eq!((conflicts.meeting(newcomer), newcomer.place()), (None, reader.place()));
+        conflicts.note(newcomer, &tally(2, 2, None));
+        assert_eq!((conflicts.meeting(newcomer), conflicts.meeting(reader)), (None, None));
     }
 
     #[test]

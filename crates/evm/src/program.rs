@@ -103,6 +103,7 @@ pub struct Transaction {
     env: Arc<TxEnv>,
     effort: u64,
     follows: Option<TxIndex>,
+    meets: Option<Box<EvmKey>>,
 }
 
 impl Transaction {
@@ -110,13 +111,14 @@ impl Transaction {
     /// recovered.
     pub fn new(env: Arc<TxEnv>, spec: SpecId) -> Self {
         let effort = expected_effort(&env, spec);
-        Self { env, effort, follows: None }
+        Self { env, effort, follows: None, meets: None }
     }
 
-    /// The same transaction, which is expected to find wrong what it reads before a lower one is done.
+    /// The same transaction, which is expected to find wrong what it reads before a lower one is done: at this key, where that
+    /// is known.
     #[must_use]
-    pub fn following(mut self, lower: Option<TxIndex>) -> Self {
-        self.follows = lower;
+    pub fn following(mut self, lower: TxIndex, at: Option<EvmKey>) -> Self {
+        (self.follows, self.meets) = (Some(lower), at.map(Box::new));
         self
     }
 
@@ -236,6 +238,10 @@ impl Program for EvmProgram {
 
     fn follows(transaction: &Transaction) -> Option<TxIndex> {
         transaction.follows
+    }
+
+    fn meets(transaction: &Transaction) -> Option<&EvmKey> {
+        transaction.meets.as_deref()
     }
 
     /// Transactions of one sender follow each other by nonce.

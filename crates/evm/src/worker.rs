@@ -300,7 +300,7 @@ impl Worker<EvmProgram> for EvmWorker {
         let Some(inspectors) = &self.inspectors else {
             let begun = self.times.is_some().then(Instant::now);
             let result = self.attempt(env, view, |handler, machine| handler.run(machine))?;
-            if let (Some(times), Some(begun)) = (&self.times, begun) {
+            if let (Some(times), Some(begun), false) = (&self.times, begun, view.has_waited()) {
                 times.note(transaction.env(), u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
             }
             let accesses = self.accesses.take();

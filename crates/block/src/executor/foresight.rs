@@ -3,8 +3,8 @@
 use std::collections::{HashMap, hash_map::Entry};
 
 use alloy_primitives::map::HashSet;
-use ropewalk_engine::{Conflict, TxIndex};
-use ropewalk_evm::{CallConflicts, CallKind, CallTally};
+use ropewalk_engine::{CellId, Conflict, TxIndex};
+use ropewalk_evm::{CallConflicts, CallKind, CallTally, EvmKey};
 
 use crate::BlockTransaction;
 
@@ -36,8 +36,13 @@ impl<'a> Foresight<'a> {
         self.expected.get(index)?.1
     }
 
-    /// Compares with what came.
-    pub fn learn(&self, conflicts: &[Conflict]) {
+    /// Where it is expected to meet that one, if that is known.
+    pub fn meets(&self, index: usize) -> Option<EvmKey> {
+        self.known.meeting(self.expected.get(index)?.0?)
+    }
+
+    /// Compares with what came. `key` says what the run's cells stand for.
+    pub fn learn(&self, conflicts: &[Conflict], key: impl Fn(CellId) -> EvmKey) {
         if conflicts.is_empty() && self.expected.is_empty() {
             return;
         }
@@ -49,12 +54,13 @@ impl<'a> Foresight<'a> {
             tally.waited |= self.follows(index).is_some();
         }
         let mut readers = HashSet::<TxIndex>::default();
-        for Conflict { reader, writer } in conflicts {
+        for Conflict { reader, writer, cell } in conflicts {
             let Some(kind) = self.kind(reader.at()) else { continue };
             if let Entry::Occupied(mut tally) = tallies.entry(kind) {
                 let tally = tally.get_mut();
                 tally.conflicts += u32::from(readers.insert(*reader));
                 tally.with = self.kind(writer.at()).or(tally.with);
+                tally.at = cell.map(&key).or(tally.at);
             }
         }
         tallies.iter().for_each(|(kind, tally)| self.known.note(*kind, tally));

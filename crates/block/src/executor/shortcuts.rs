@@ -14,6 +14,8 @@ pub struct Shortcuts {
     pub learned_times: bool,
     /// Calls that often conflict with others before them wait for those.
     pub learned_conflicts: bool,
+    /// Where there is nothing else to do, such a call is begun all the same, and waits when it comes to where they meet.
+    pub waits_in_reads: bool,
     /// A result whose turn has come is committed by whoever made it, without being published.
     pub commits_at_once: bool,
     /// Plain payments are worked out ahead of their turn, in groups.
@@ -33,6 +35,7 @@ impl Shortcuts {
         large_first: true,
         learned_times: true,
         learned_conflicts: true,
+        waits_in_reads: true,
         commits_at_once: true,
         foretold_payments: true,
         direct_payments: true,
@@ -46,6 +49,7 @@ impl Shortcuts {
         large_first: false,
         learned_times: false,
         learned_conflicts: false,
+        waits_in_reads: false,
         commits_at_once: false,
         foretold_payments: false,
         direct_payments: false,
@@ -55,9 +59,9 @@ impl Shortcuts {
 
     /// Those that the engine takes.
     pub(super) fn of_run(self) -> RunShortcuts {
-        let Self { lanes, large_first, commits_at_once, foretold_payments, direct_payments, .. } = self;
+        let Self { lanes, large_first, waits_in_reads, commits_at_once, foretold_payments, direct_payments, .. } = self;
         let foretells = foretold_payments && direct_payments;
-        RunShortcuts { lanes, large_first, commits_at_once, foretells }
+        RunShortcuts { lanes, large_first, commits_at_once, foretells, waits_in_reads }
     }
 
     /// Those that workers take.

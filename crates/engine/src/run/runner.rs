@@ -28,6 +28,8 @@ pub(crate) struct Runner<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<
     worker: Option<F::Worker>,
     view: View<P>,
     stage: Stage<P>,
+    /// Where the attempt that begins next waits.
+    meeting: Option<Meeting>,
     dirty: Vec<Position>,
     /// Emptied read and write sets, to be filled again.
     spare: Vec<Sets<P>>,
@@ -62,7 +64,8 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             run,
             number,
             worker: None,
-            view: View::new(Arc::clone(run.memory), run.view_options()),
+            view: run.view(number, true),
+            meeting: None,
             stage: Stage::Claim(None),
             dirty: Vec::new(),
             spare: Vec::new(),
@@ -73,7 +76,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     /// A runner that says it is idle instead of parking.
     #[cfg(all(test, not(feature = "shuttle")))]
     pub(crate) fn simulated(run: &'a Run<'r, P, F, H, R>, number: usize) -> Self {
-        Self { parks: false, ..Self::new(run, number) }
+        Self { parks: false, view: run.view(number, false), ..Self::new(run, number) }
     }
 
     /// Does the next thing.
@@ -98,8 +101,9 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     /// Reports, and gets the next task; parks until there is one.
     fn claim(&mut self, report: Option<Report>) -> Option<Task> {
         let run = self.run;
-        let mut scheduler = run.scheduler.0.lock();
+        let mut scheduler = run.dispatch.lock();
         let follow_up = report.and_then(|report| scheduler.report(report, &self.dirty));
+        run.dispatch.answer(&mut scheduler);
         self.dirty.clear();
         if run.options.cancel.as_ref().is_some_and(|cancel| cancel.is_cancelled()) && !scheduler.is_over() {
             drop(scheduler);
@@ -115,23 +119,28 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             scheduler.parked += 1;
             scheduler.stats.waits += 1;
             run.event(self.number, Event::Wait);
-            scheduler = run.park(self.number, scheduler);
+            scheduler = run.dispatch.park(self.number, scheduler);
             run.event(self.number, Event::Wake);
             scheduler.parked -= 1;
             task = scheduler.next();
         }
         if scheduler.is_over() {
-            run.wake(true);
+            run.dispatch.wake(true);
         } else if scheduler.parked > 0 && scheduler.has_work() {
-            run.wake(false);
+            run.dispatch.wake(false);
         }
         task
     }
 
     fn perform(&mut self, task: Task) -> Stage<P> {
+        let run = self.run;
         let report = match task {
             Task::Execute { index, incarnation, last_word, withhold } => {
                 return self.speculate(index, incarnation, last_word, withhold);
+            }
+            Task::Begin { index, incarnation } => {
+                self.meeting = run.meetings[index.at()];
+                return self.speculate(index, incarnation, false, false);
             }
             Task::Foretell { index, count } => Some(self.foretell(index, count)),
             Task::Validate { index, incarnation } => self.validate(index, incarnation),
@@ -187,13 +196,13 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         if let Some((reads, writes)) = self.spare.pop() {
             (self.view.reads, self.view.writes) = (reads, writes);
         }
-        self.view.begin(index, incarnation, standing);
+        self.view.begin(index, incarnation, standing, self.meeting.take());
     }
 
     /// After a panic, neither the worker nor the view that it may have taken can be relied upon.
     fn start_over(&mut self) {
         self.worker = None;
-        self.view = View::new(Arc::clone(self.run.memory), self.run.view_options());
+        self.view = self.run.view(self.number, self.parks);
     }
 
     /// An attempt that came to nothing. With the last word it ends the run, otherwise it is merely repeated.
@@ -215,7 +224,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             Failure::Interrupted(Interrupt::Stopped) => (AbortCause::Stopped, Report::Aborted { index, on: None }),
             Failure::Interrupted(Interrupt::Dependency(on)) => {
                 cell = self.view.met;
-                self.run.scheduler.0.lock().conflicts.push(Conflict { reader: index, writer: *on });
+                self.run.dispatch.lock().conflicts.push(Conflict { reader: index, writer: *on, cell });
                 (AbortCause::Dependency(*on), Report::Aborted { index, on: Some(*on) })
             }
             Failure::Interrupted(Interrupt::Fault(_)) => (AbortCause::Fault, Report::Deferred { index }),
@@ -253,7 +262,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         if slot.is_some() {
             return Err(attempt);
         }
-        match run.scheduler.0.lock().commit_at_once(index) {
+        match run.dispatch.lock().commit_at_once(index) {
             Some(task) => {
                 slot.replace(Box::new(attempt));
                 Ok(task)
@@ -448,14 +457,14 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
 
     fn note_wrong(&self, reader: TxIndex, wrong: Wrong) {
         let writer = wrong.cell.and_then(|cell| self.run.memory.writer_below(cell, reader.position()));
-        let mut scheduler = self.run.scheduler.0.lock();
+        let mut scheduler = self.run.dispatch.lock();
         scheduler.stats.found_wrong(wrong.fields);
-        scheduler.conflicts.extend(writer.map(|writer| Conflict { reader, writer }));
+        scheduler.conflicts.extend(writer.map(|writer| Conflict { reader, writer, cell: wrong.cell }));
     }
 
     /// A result that nobody will use.
     fn discard(&mut self, attempt: Attempt<P>) {
-        self.run.scheduler.0.lock().stats.wasted_cost += P::cost(&attempt.output);
+        self.run.dispatch.lock().stats.wasted_cost += P::cost(&attempt.output);
         self.recycle(attempt.reads, attempt.writes);
     }
 

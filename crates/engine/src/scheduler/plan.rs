@@ -13,8 +13,10 @@ pub(crate) struct Plan {
     pub(crate) large_first: bool,
     /// Whether what takes no time is foretold in groups.
     pub(crate) foretells: bool,
-    /// The previous transaction of each one's lane.
+    /// The lower transaction that each one had better wait for.
     pub(crate) after: Vec<Option<u32>>,
+    /// Whether each one waits for that inside the read where they meet, so that it may be begun before.
+    pub(crate) meets: Vec<bool>,
     pub(crate) workers: u32,
     pub(crate) window_per_worker: u32,
     pub(crate) frontier: Frontier,

@@ -8,6 +8,8 @@ pub(crate) enum Task {
     /// Run an incarnation speculatively. `last_word`: it is the frontier's, and a failure of it is final. `withhold`:
     /// its writes are not published yet.
     Execute { index: TxIndex, incarnation: Incarnation, last_word: bool, withhold: bool },
+    /// Run an incarnation whose time has not come: it waits inside the read where it meets the transaction that it follows.
+    Begin { index: TxIndex, incarnation: Incarnation },
     /// Foretell so many transactions from this one on, as far as they can be.
     Foretell { index: TxIndex, count: u32 },
     /// Look again whether an executed transaction's observations hold.

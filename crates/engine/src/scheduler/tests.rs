@@ -45,6 +45,7 @@ fn plan(count: usize, workers: u32) -> Plan {
         large_first: true,
         foretells: true,
         after: vec![None; count],
+        meets: vec![false; count],
         workers,
         window_per_worker: 64,
         frontier: Frontier::Eager,

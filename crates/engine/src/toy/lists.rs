@@ -65,11 +65,12 @@ fn transactions() -> impl Strategy<Value = Transaction> {
     // Long ones look at the frontier on the way.
     let ops = prop_oneof![12 => vec(ops(), 0..7), 1 => vec(ops(), 18..26)];
     let light = prop_oneof![3 => Just(false), 1 => Just(true)];
-    let lane = (weighted(0.4, 0..3u64), weighted(0.2, 0..24u32));
-    (ops, lane, light, any::<bool>()).prop_map(|(ops, (lane, follows), light, backwards)| Transaction {
+    let lane = (weighted(0.4, 0..3u64), weighted(0.2, 0..24u32), weighted(0.7, keys()));
+    (ops, lane, light, any::<bool>()).prop_map(|(ops, (lane, follows, meets), light, backwards)| Transaction {
         ops,
         lane,
         follows,
+        meets,
         light,
         backwards,
     })

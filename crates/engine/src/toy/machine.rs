@@ -50,6 +50,8 @@ pub(crate) struct Transaction {
     pub(crate) lane: Option<u64>,
     /// A transaction that it is said to conflict with, lower or not.
     pub(crate) follows: Option<u32>,
+    /// Where.
+    pub(crate) meets: Option<Key>,
     /// Is not worth another thread.
     pub(crate) light: bool,
     /// Hands its write set over last key first.

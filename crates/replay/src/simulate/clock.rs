@@ -4,16 +4,19 @@
 //! happens in the order of virtual time, on however few cores, and in the same way each time. Among equals the lower number
 //! goes first. The scheduler's lock is held by one worker at a time: who comes while it is held waits.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use ropewalk_engine::{Event, Probe, Turns, TxIndex};
 
 use super::costs::Costs;
 
 /// Makes workers take turns, and says when it is.
+#[derive(Debug, Clone)]
+pub(super) struct VirtualClock(Arc<Shared>);
+
 #[derive(Debug)]
-pub(super) struct VirtualClock<'a> {
-    costs: &'a Costs,
+struct Shared {
+    costs: Costs,
     state: Mutex<State>,
     /// One for each worker: signalled when its turn comes.
     turns: Vec<Condvar>,
@@ -29,6 +32,8 @@ struct State {
     lock_free: f64,
     /// Parked workers, the longest parked first.
     parked: Vec<usize>,
+    /// Workers whose attempts wait for what others run.
+    paused: Vec<usize>,
 }
 
 /// A worker's time, in nanoseconds.
@@ -53,34 +58,37 @@ enum Before {
     Committing,
 }
 
-impl<'a> VirtualClock<'a> {
-    pub(super) fn new(workers: usize, costs: &'a Costs) -> Self {
+impl VirtualClock {
+    pub(super) fn new(workers: usize, costs: Costs) -> Self {
         let state = State { workers: vec![Timed::default(); workers], ..State::default() };
-        Self { costs, state: Mutex::new(state), turns: (0..workers).map(|_| Condvar::new()).collect() }
+        let turns = (0..workers).map(|_| Condvar::new()).collect();
+        Self(Arc::new(Shared { costs, state: Mutex::new(state), turns }))
     }
 
     /// When the last worker ended, in nanoseconds.
     pub(super) fn end_of_all(&self) -> f64 {
-        self.lock().workers.iter().map(|worker| worker.now).fold(0.0, f64::max)
+        self.0.lock().workers.iter().map(|worker| worker.now).fold(0.0, f64::max)
     }
 
     /// Waits until this part of the attempt that the worker whose turn it is has under way is over.
     pub(super) fn reach(&self, part: f64) {
-        let state = self.lock();
+        let state = self.0.lock();
         let Some(worker) = state.current else { return };
         let (begun, duration) = state.workers[worker].attempt;
         let until = begun + part * duration;
-        self.wait_until(state, worker, until);
+        self.0.wait_until(state, worker, until);
     }
 
     /// Lets the time pass that the worker whose turn it is takes to foretell a transaction.
     pub(super) fn foretell(&self, index: TxIndex) {
-        let state = self.lock();
+        let state = self.0.lock();
         let Some(worker) = state.current else { return };
-        let until = state.workers[worker].now + self.costs.execution(index, true);
-        self.wait_until(state, worker, until);
+        let until = state.workers[worker].now + self.0.costs.execution(index, true);
+        self.0.wait_until(state, worker, until);
     }
+}
 
+impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -120,7 +128,7 @@ impl<'a> VirtualClock<'a> {
 
     /// Charges the way from the last step to the next, and what the next costs before it takes effect.
     fn charge(&self, mut state: MutexGuard<'_, State>, worker: usize, commits: Option<TxIndex>, step: f64) {
-        let costs = self.costs;
+        let costs = &self.costs;
         let Timed { now, before, .. } = state.workers[worker];
         let on_the_way = match before {
             Before::Committing => 0.0,
@@ -135,7 +143,7 @@ impl<'a> VirtualClock<'a> {
     }
 }
 
-impl Probe for VirtualClock<'_> {
+impl Shared {
     fn event(&self, worker: usize, event: Event) {
         let mut state = self.lock();
         match event {
@@ -172,13 +180,19 @@ impl Probe for VirtualClock<'_> {
             Event::Foretold | Event::Wait | Event::Wake => {}
         }
     }
+}
 
-    fn turns(&self) -> Option<&dyn Turns> {
-        Some(self)
+impl Probe for VirtualClock {
+    fn event(&self, worker: usize, event: Event) {
+        self.0.event(worker, event);
+    }
+
+    fn turns(&self) -> Option<Arc<dyn Turns>> {
+        Some(Arc::clone(&self.0) as Arc<dyn Turns>)
     }
 }
 
-impl Turns for VirtualClock<'_> {
+impl Turns for Shared {
     fn begin(&self, worker: usize, workers: usize) {
         let mut state = self.lock();
         let start = if worker == 0 { 0.0 } else { self.costs.start };
@@ -210,6 +224,32 @@ impl Turns for VirtualClock<'_> {
         let count = if all { state.parked.len() } else { 1.min(state.parked.len()) };
         let woken: Vec<usize> = state.parked.drain(..count).collect();
         for worker in woken {
+            let timed = &mut state.workers[worker];
+            (timed.now, timed.is_ready) = (timed.now.max(from), true);
+        }
+    }
+
+    fn pause(&self, worker: usize) {
+        let mut state = self.lock();
+        state.workers[worker].is_ready = false;
+        let from = state.workers[worker].now;
+        // It asks with the lock held, as whoever claims does.
+        state.workers[worker].now = Self::through_scheduler(&mut state, from, self.costs.claim);
+        state.paused.push(worker);
+        self.pass_on(&mut state);
+        assert!(state.current.is_some(), "I4: every worker waits and nothing is finished");
+        self.wait_for_turn(state, worker);
+        let mut state = self.lock();
+        let timed = &mut state.workers[worker];
+        // The rest of the attempt is as long as it was.
+        timed.attempt.0 += timed.now - from;
+    }
+
+    fn resume(&self, worker: usize) {
+        let mut state = self.lock();
+        if let Some(at) = state.paused.iter().position(|paused| *paused == worker) {
+            state.paused.swap_remove(at);
+            let from = state.current.map_or(0.0, |waker| state.workers[waker].now + self.costs.wake);
             let timed = &mut state.workers[worker];
             (timed.now, timed.is_ready) = (timed.now.max(from), true);
         }

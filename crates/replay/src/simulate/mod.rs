@@ -231,7 +231,8 @@ fn run_by_clock(engine: &Engine, measured: &Measured, transactions: &[BlockTrans
     let known = CallConflicts::new();
     for _ in 0..LEARNING_RUNS {
         let foresight = Foresight::of(&known, transactions);
-        foresight.learn(&run_once(engine, measured, &foresight).conflicts);
+        let ran = run_once(engine, measured, &foresight);
+        foresight.learn(&ran.conflicts, |cell| *ran.memory.key(cell));
     }
     run_once(engine, measured, &Foresight::of(&known, transactions)).ns
 }
@@ -240,18 +241,22 @@ fn run_by_clock(engine: &Engine, measured: &Measured, transactions: &[BlockTrans
 struct Ran {
     ns: f64,
     conflicts: Vec<Conflict>,
+    memory: Arc<Memory<Scripted>>,
 }
 
 fn run_once(engine: &Engine, measured: &Measured, foresight: &Foresight<'_>) -> Ran {
-    let clock = VirtualClock::new(engine.threads(), &measured.costs);
+    let clock = VirtualClock::new(engine.threads(), measured.costs.clone());
     let before = Before(Arc::clone(&measured.before));
     let memory = Arc::new(Memory::<Scripted>::new(before, measured.before.len()));
     let mut scripts = measured.scripts.clone();
-    scripts.iter_mut().enumerate().for_each(|(index, script)| script.follows = foresight.follows(index));
+    for (index, script) in scripts.iter_mut().enumerate() {
+        script.follows = foresight.follows(index);
+        script.meets = script.follows.and_then(|_| foresight.meets(index));
+    }
     let options = RunOptions::default();
     let ran = engine.run_probed(&memory, &scripts, &Actors(&clock), &mut KeepAll, &options, &clock);
     match ran {
-        Ok(finished) => Ran { ns: clock.end_of_all(), conflicts: finished.conflicts },
+        Ok(finished) => Ran { ns: clock.end_of_all(), conflicts: finished.conflicts, memory },
         Err(RunError::Panicked { index, message }) => unreachable!("script {index} panicked: {message}"),
         Err(RunError::Fault { source, .. }) => match source {},
         Err(RunError::Cancelled { .. }) => unreachable!("nobody can cancel a simulated run"),

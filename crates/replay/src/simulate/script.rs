@@ -39,6 +39,8 @@ pub(super) struct Script {
     lane: Option<u64>,
     /// The transaction that this one is expected to conflict with, by what former runs came to.
     pub(super) follows: Option<TxIndex>,
+    /// Where, if that is known.
+    pub(super) meets: Option<EvmKey>,
     gas: u64,
     /// Whether it is a plain payment.
     pays: bool,
@@ -124,6 +126,10 @@ impl Program for Scripted {
 
     fn follows(script: &Script) -> Option<TxIndex> {
         script.follows
+    }
+
+    fn meets(script: &Script) -> Option<&EvmKey> {
+        script.meets.as_ref()
     }
 }
 
@@ -212,6 +218,7 @@ pub(super) fn scripts(footprints: &Footprints, arrivals: &[HashMap<EvmKey, f64>]
             effort: footprint.effort,
             lane: footprint.lane,
             follows: None,
+            meets: None,
             gas: footprint.gas_used,
             pays: footprint.effort == 0 && footprint.gas_used == PAYMENT_GAS,
         }
@@ -224,7 +231,7 @@ const PAYMENT_GAS: u64 = 21_000;
 
 /// Makes workers that follow scripts by a clock.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Actors<'a>(pub(super) &'a VirtualClock<'a>);
+pub(super) struct Actors<'a>(pub(super) &'a VirtualClock);
 
 impl<'a> WorkerFactory<Scripted> for Actors<'a> {
     type Worker = Actor<'a>;
@@ -236,7 +243,7 @@ impl<'a> WorkerFactory<Scripted> for Actors<'a> {
 
 #[derive(Debug)]
 pub(super) struct Actor<'a> {
-    clock: &'a VirtualClock<'a>,
+    clock: &'a VirtualClock,
 }
 
 impl Worker<Scripted> for Actor<'_> {

@@ -4,14 +4,14 @@ use std::{collections::HashMap, num::NonZeroUsize, sync::Arc};
 
 use alloy_primitives::{Address, U256};
 use ropewalk_block::{EvmKey, Footprint, Footprints};
-use ropewalk_engine::{Engine, Inline, Memory, RunOptions};
+use ropewalk_engine::{Engine, Inline, Memory, RunOptions, TxIndex};
 use ropewalk_evm::{EvmDelta, EvmObservation, EvmValue};
 
 use super::{
     Before, KeepAll, Scripted,
     clock::VirtualClock,
     costs::Costs,
-    script::{Actors, scripts},
+    script::{Actors, Script, scripts},
     textbook::textbook,
 };
 
@@ -47,8 +47,11 @@ fn counters(slots: &[u64]) -> Footprints {
 fn engine_time(slots: &[u64], read_at: f64, workers: usize, costs: &Costs) -> f64 {
     let footprints = counters(slots);
     let arrivals: Vec<_> = slots.iter().map(|number| HashMap::from([(slot(*number), read_at)])).collect();
-    let scripts = scripts(&footprints, &arrivals);
-    let clock = VirtualClock::new(workers, costs);
+    time_of(scripts(&footprints, &arrivals), footprints, workers, costs)
+}
+
+fn time_of(scripts: Vec<Script>, footprints: Footprints, workers: usize, costs: &Costs) -> f64 {
+    let clock = VirtualClock::new(workers, costs.clone());
     let memory = Arc::new(Memory::<Scripted>::new(Before(Arc::new(footprints.before)), 16));
     let engine = Engine::new(NonZeroUsize::new(workers).expect("there are workers")).expect("threads start");
     let options = RunOptions { inline: Inline::Below(0), ..RunOptions::default() };
@@ -84,6 +87,19 @@ fn what_is_read_late_overlaps_with_what_is_written_before() {
     let time = engine_time(&[7, 7], 0.9, 2, &free(2));
     let overlapping = 1.1;
     assert!((1.0..=2.0).contains(&time), "took {time}, at best {overlapping}");
+}
+
+#[test]
+fn who_waits_inside_a_read_overlaps_with_what_is_written_before() {
+    let footprints = counters(&[7; 20]);
+    let arrivals = vec![HashMap::from([(slot(7), 0.9)]); 20];
+    let mut scripts = scripts(&footprints, &arrivals);
+    for (index, script) in scripts.iter_mut().enumerate().skip(1) {
+        (script.follows, script.meets) = (Some(TxIndex(index as u32 - 1)), Some(slot(7)));
+    }
+    // One after the other, but for the nine tenths of each that come before the read.
+    let time = time_of(scripts, footprints, 20, &free(20));
+    assert!((2.899..2.901).contains(&time), "took {time}");
 }
 
 #[test]

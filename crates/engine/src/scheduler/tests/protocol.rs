@@ -38,6 +38,7 @@ fn plans() -> impl Strategy<Value = Plan> {
                 foretells: lanes.len() % 4 < 3,
                 large_first: lanes.len().is_multiple_of(2),
                 after: lanes.iter().enumerate().map(after).collect(),
+                meets: (0..lanes.len()).map(|index| index % 4 > 0).collect(),
                 workers,
                 window_per_worker,
                 frontier: if adversary.is_some() { Frontier::Never } else { frontier },
@@ -53,13 +54,15 @@ struct Workers {
     scheduler: Scheduler,
     plan: Plan,
     in_hand: Vec<Task>,
+    /// Tasks whose attempts wait for a lower transaction.
+    held_up: Vec<Task>,
     /// Weight of speculative incarnations that were handed out, but for those of the frontier and the first wave.
     spent: u64,
 }
 
 impl Workers {
     fn new(plan: Plan) -> Self {
-        Self { scheduler: Scheduler::new(plan.clone()), plan, in_hand: Vec::new(), spent: 0 }
+        Self { scheduler: Scheduler::new(plan.clone()), plan, in_hand: Vec::new(), held_up: Vec::new(), spent: 0 }
     }
 
     /// Takes a task, if there is one. Returns whether there was.
@@ -73,7 +76,7 @@ impl Workers {
     }
 
     fn take(&mut self, task: Task) -> bool {
-        if let Task::Execute { index, last_word: false, withhold: false, .. } = task {
+        if let Task::Execute { index, last_word: false, withhold: false, .. } | Task::Begin { index, .. } = task {
             self.spent += self.plan.weights[index.at()].0;
         }
         if task != Task::Finish {
@@ -87,6 +90,12 @@ impl Workers {
             return;
         }
         let task = self.in_hand.swap_remove(choice.which % self.in_hand.len());
+        if let Task::Begin { index, .. } = task
+            && choice.what >= 128
+            && self.waits(index)
+        {
+            return self.held_up.push(task);
+        }
         let (report, about) = self.report_on(task, choice);
         let count = self.plan.weights.len() as u32;
         // What a worker has published concerns higher transactions, or its own.
@@ -95,11 +104,30 @@ impl Workers {
         if let Some(task) = self.scheduler.report(report, &dirty) {
             self.take(task);
         }
+        for worker in std::mem::take(&mut self.scheduler.answered) {
+            let is_of = |task: &Task| matches!(task, Task::Begin { index, .. } if index.0 == worker);
+            let at = self.held_up.iter().position(is_of).expect("who is woken has waited");
+            self.in_hand.push(self.held_up.swap_remove(at));
+        }
+    }
+
+    /// Whether an attempt comes to wait for the transaction that it follows.
+    fn waits(&mut self, index: TxIndex) -> bool {
+        let on = TxIndex(self.plan.after[index.at()].expect("what is begun early follows another"));
+        let waits = self.scheduler.outlook(on) == Outlook::Running;
+        if waits {
+            self.scheduler.attend(on, index.0);
+        }
+        waits
     }
 
     fn report_on(&self, task: Task, choice: Choice) -> (Report, u32) {
         match task {
             Task::Execute { index, withhold: true, .. } if choice.what < 200 => (Report::Executed { index }, index.0),
+            Task::Begin { index, incarnation } => {
+                let as_other = Task::Execute { index, incarnation, last_word: false, withhold: false };
+                self.report_on(as_other, choice)
+            }
             Task::Execute { index, last_word, .. } => {
                 let on = (index.0 > 0 && !last_word).then(|| TxIndex(choice.other % index.0.max(1)));
                 let report = match choice.what {
@@ -144,13 +172,14 @@ impl Workers {
         let commits = self.in_hand.iter().filter(|task| matches!(task, Task::Commit { .. })).count();
         assert!(commits <= 1, "S3: {:?}", self.in_hand);
         let indices = |task: &Task| match task {
-            Task::Execute { index, .. } | Task::Validate { index, .. } | Task::Commit { index, .. } => {
-                index.0..index.0 + 1
-            }
+            Task::Execute { index, .. }
+            | Task::Begin { index, .. }
+            | Task::Validate { index, .. }
+            | Task::Commit { index, .. } => index.0..index.0 + 1,
             Task::Foretell { index, count } => index.0..index.0 + count,
             Task::PublishAll | Task::Finish => 0..0,
         };
-        let mut indices: Vec<u32> = self.in_hand.iter().flat_map(indices).collect();
+        let mut indices: Vec<u32> = self.in_hand.iter().chain(&self.held_up).flat_map(indices).collect();
         indices.sort_unstable();
         assert!(
             indices.windows(2).all(|pair| pair[0] < pair[1]),
@@ -167,7 +196,7 @@ proptest! {
     fn whatever_workers_report_somebody_can_go_on(plan in plans(), choices in choices()) {
         let mut workers = Workers::new(plan);
         for choice in choices {
-            let is_free = workers.in_hand.len() < workers.plan.workers as usize;
+            let is_free = workers.in_hand.len() + workers.held_up.len() < workers.plan.workers as usize;
             if !(choice.claims && is_free && workers.claim()) {
                 workers.report(choice);
             }
