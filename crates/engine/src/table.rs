@@ -44,7 +44,7 @@ const CHUNKS: usize = 28;
 const NEAR_CHUNKS: usize = 8;
 
 /// Cells that are worth another thread when they are freed.
-const LEAST_FREED: usize = 2048;
+const LEAST_FREED: usize = 4096;
 
 /// Keys with one cell of type `C` each.
 pub(crate) struct Table<K, C> {

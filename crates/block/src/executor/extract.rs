@@ -1,14 +1,14 @@
 //! From committed multi-version memory to the changes of a block.
 //!
 //! Each thread goes through a part of the cells and sorts what it finds by range of addresses; then each puts a range in order
-//! and merges what several parts found of one account. An account's slots may lie in other parts than the account itself.
+//! and lays accounts and slots side by side. Neither is moved for it: what is sorted are their places.
 
-use std::sync::{Mutex, PoisonError};
-
-use alloy_primitives::{
-    Address, B256, Bytes, U256,
-    map::{AddressMap, hash_map::Entry},
+use std::{
+    cmp::Ordering,
+    sync::{Mutex, PoisonError},
 };
+
+use alloy_primitives::{Address, B256, Bytes, U256};
 use ropewalk_engine::{Engine, Memory, Remains, Remnant};
 use ropewalk_evm::{AccountValue, EvmKey, EvmProgram, EvmValue};
 use ropewalk_state::{Account, AccountChange, Changes, SlotChange, StateError, StateReader};
@@ -16,7 +16,7 @@ use ropewalk_state::{Account, AccountChange, Changes, SlotChange, StateError, St
 use crate::{BlockError, BrokenInvariant, Position};
 
 /// Cells that are worth another thread.
-const LEAST_CELLS: usize = 1536;
+const LEAST_CELLS: usize = 3072;
 
 /// What a part of the cells says.
 struct Part {
@@ -24,19 +24,21 @@ struct Part {
     codes: Vec<(Address, B256, Option<Bytes>)>,
 }
 
-/// What is said of the accounts in one range of addresses.
+/// What is said of the accounts in one range of addresses, in no order.
 #[derive(Default)]
 struct InRange {
-    changes: Vec<Found>,
+    accounts: Vec<Written>,
+    slots: Vec<(Address, SlotChange)>,
     /// Accounts that nobody wrote to, as they were before the block.
     unwritten: Vec<(Address, Option<Account>)>,
 }
 
-/// What a part of the cells says about an account.
-struct Found {
-    change: AccountChange,
-    /// Whether the account itself was written; if not, merely its slots were.
-    is_written: bool,
+/// An account that was written to.
+struct Written {
+    address: Address,
+    before: Option<Account>,
+    after: Option<Account>,
+    storage_cleared: bool,
 }
 
 /// The block's changes in normal form. `parent` is the state before the block.
@@ -46,23 +48,13 @@ pub(super) fn committed_changes(
     parent: &dyn StateReader,
 ) -> Result<Changes, BlockError> {
     let ranges = engine.parts(memory.cells(), LEAST_CELLS);
-    let mut parts = memory.take_apart(engine, LEAST_CELLS, |remains| Part::of(remains, ranges));
+    let parts = memory.take_apart(engine, LEAST_CELLS, |remains| Part::of(remains, ranges));
     let mut changes = Changes::default();
-    if let [part] = &mut parts[..]
-        && let [all] = &mut part.by_range[..]
-    {
-        let all = std::mem::take(all);
-        add_codes(std::mem::take(&mut part.codes), &mut changes)?;
-        all.merge(parent, &mut changes.accounts)?;
-        return Ok(changes);
-    }
     let mut by_range: Vec<Mutex<InRange>> = (0..ranges).map(|_| Mutex::default()).collect();
     for part in parts {
         add_codes(part.codes, &mut changes)?;
         for (all, found) in by_range.iter_mut().zip(part.by_range) {
-            let all = all.get_mut().unwrap_or_else(PoisonError::into_inner);
-            all.changes.extend(found.changes);
-            all.unwritten.extend(found.unwritten);
+            all.get_mut().unwrap_or_else(PoisonError::into_inner).add(found);
         }
     }
     let merged = engine.in_parts(ranges, 1, |ranges| -> Result<Vec<AccountChange>, BlockError> {
@@ -74,9 +66,14 @@ pub(super) fn committed_changes(
         Ok(merged)
     });
     for merged in merged {
-        changes.accounts.extend(merged?);
+        append(&mut changes.accounts, merged?);
     }
     Ok(changes)
+}
+
+/// Appends without a copy where there is nothing to append to.
+fn append<T>(all: &mut Vec<T>, more: Vec<T>) {
+    if all.is_empty() { *all = more } else { all.extend(more) }
 }
 
 fn add_codes(codes: Vec<(Address, B256, Option<Bytes>)>, changes: &mut Changes) -> Result<(), BlockError> {
@@ -88,33 +85,160 @@ fn add_codes(codes: Vec<(Address, B256, Option<Bytes>)>, changes: &mut Changes) 
 }
 
 impl InRange {
-    /// Puts what was found in order, and together what several parts found of one account.
-    fn merge(mut self, parent: &dyn StateReader, merged: &mut Vec<AccountChange>) -> Result<(), BlockError> {
-        let needed = self.changes.iter().any(|found| !found.is_written);
-        let unwritten: AddressMap<_> = self.unwritten.into_iter().filter(|_| needed).collect();
-        self.changes.sort_unstable_by_key(|found| found.change.address);
-        merged.reserve(self.changes.len());
-        let mut found = self.changes.into_iter().peekable();
-        while let Some(mut account) = found.next() {
-            let address = account.change.address;
-            while let Some(more) = found.next_if(|more| more.change.address == address) {
-                account.merge(more);
-            }
-            if !account.is_written {
-                let as_before = match unwritten.get(&address) {
-                    Some(known) => *known,
-                    None => parent.account(&address).map_err(unread)?,
-                };
-                (account.change.before, account.change.after) = (as_before, as_before);
-            }
-            let change = account.finish();
-            if !change.is_noop() {
-                merged.push(change);
+    fn add(&mut self, other: Self) {
+        append(&mut self.accounts, other.accounts);
+        append(&mut self.slots, other.slots);
+        append(&mut self.unwritten, other.unwritten);
+    }
+
+    /// Puts what was found in order, and together what is said of one account.
+    fn merge(self, parent: &dyn StateReader, merged: &mut Vec<AccountChange>) -> Result<(), BlockError> {
+        let Self { accounts, slots, unwritten } = self;
+        let by_address = in_order(&accounts, |account| &account.address);
+        let by_slot = slots_in_order(&slots);
+        let mut unwritten = Unwritten { accounts: &unwritten, by_address: None, next: 0 };
+        merged.reserve(accounts.len() + by_slot.len().min(MOST_UNWRITTEN));
+        let mut written = by_address.iter().map(|place| &accounts[place.at]).peekable();
+        let mut by_slot = &by_slot[..];
+        loop {
+            let slot = by_slot.first().map(|place| slots[place.at].0);
+            let account = written.peek().map(|account| account.address);
+            let Some(address) = slot.into_iter().chain(account).min() else { return Ok(()) };
+            let count = by_slot.iter().take_while(|place| slots[place.at].0 == address).count();
+            let (own, others) = by_slot.split_at(count);
+            by_slot = others;
+            let (before, after, storage_cleared) = match written.next_if(|account| account.address == address) {
+                Some(account) => (account.before, account.after, account.storage_cleared),
+                None => {
+                    let account = unwritten.account(&address, parent)?;
+                    (account, account, false)
+                }
+            };
+            let slots = changed_slots(own, &slots, storage_cleared || before.is_none());
+            if storage_cleared || !slots.is_empty() || before != after {
+                merged.push(AccountChange { address, before, after, storage_cleared, slots });
             }
         }
-        Ok(())
     }
 }
+
+/// Accounts that room is made for though only slots of theirs were written, at most.
+const MOST_UNWRITTEN: usize = 256;
+
+/// The slots at these places that end otherwise than they began, or than nothing.
+fn changed_slots(places: &[Place], slots: &[(Address, SlotChange)], starts_empty: bool) -> Vec<SlotChange> {
+    if places.is_empty() {
+        return Vec::new();
+    }
+    let mut changed = Vec::with_capacity(places.len());
+    changed.extend(places.iter().filter_map(|place| {
+        let (_, SlotChange { slot, before, after }) = slots[place.at];
+        let before = if starts_empty { U256::ZERO } else { before };
+        (before != after).then_some(SlotChange { slot, before, after })
+    }));
+    changed
+}
+
+/// Accounts that nobody wrote to, asked for by ascending address.
+struct Unwritten<'a> {
+    accounts: &'a [(Address, Option<Account>)],
+    /// Made when somebody asks.
+    by_address: Option<Vec<Place>>,
+    next: usize,
+}
+
+impl Unwritten<'_> {
+    fn account(&mut self, address: &Address, parent: &dyn StateReader) -> Result<Option<Account>, BlockError> {
+        let by_address = self.by_address.get_or_insert_with(|| in_order(self.accounts, |(address, _)| address));
+        self.next += by_address[self.next..].iter().take_while(|place| self.accounts[place.at].0 < *address).count();
+        let known = by_address.get(self.next).map(|place| &self.accounts[place.at]);
+        match known.filter(|(known, _)| known == address) {
+            Some((_, account)) => Ok(*account),
+            None => parent.account(address).map_err(unread),
+        }
+    }
+}
+
+/// Where something is, with the beginnings of what it is to be sorted by: most comparisons end there, and what is sorted
+/// stays where it is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    address: u64,
+    slot: u64,
+    at: usize,
+}
+
+impl Place {
+    fn new(address: &Address, slot: u64, at: usize) -> Self {
+        let [a, b, c, d, e, f, g, h, ..] = address.0.0;
+        Self { address: u64::from_be_bytes([a, b, c, d, e, f, g, h]), slot, at }
+    }
+}
+
+/// The places of what belongs to one account each, by address.
+fn in_order<T>(all: &[T], address: impl Fn(&T) -> &Address) -> Vec<Place> {
+    let places = all.iter().enumerate().map(|(at, each)| Place::new(address(each), 0, at)).collect();
+    sorted(places, |left, right| {
+        let by_all = || address(&all[left.at]).cmp(address(&all[right.at]));
+        left.address.cmp(&right.address).then_with(by_all)
+    })
+}
+
+/// The places of slots, by address and slot.
+fn slots_in_order(slots: &[(Address, SlotChange)]) -> Vec<Place> {
+    let place = |(at, (address, change)): (usize, &(Address, SlotChange))| {
+        Place::new(address, change.slot.as_limbs()[3], at)
+    };
+    let key = |place: &Place| (&slots[place.at].0, &slots[place.at].1.slot);
+    let mut places = sorted(slots.iter().enumerate().map(place).collect(), |left, right| {
+        let by_beginning = (left.address, left.slot).cmp(&(right.address, right.slot));
+        by_beginning.then_with(|| key(left).cmp(&key(right)))
+    });
+    // Of two addresses that begin alike, slots are among each other now.
+    for alike in places.chunk_by_mut(|left, right| left.address == right.address) {
+        if alike.windows(2).any(|pair| slots[pair[0].at].0 != slots[pair[1].at].0) {
+            alike.sort_unstable_by(|left, right| key(left).cmp(&key(right)));
+        }
+    }
+    places
+}
+
+/// Sorts places, whose addresses come first in `compare`. Addresses are hashes, so laid out by their first bits they are
+/// nearly in order; where they are not hashes, one lot of them takes as long as it takes to sort it.
+fn sorted(mut places: Vec<Place>, compare: impl Fn(&Place, &Place) -> Ordering) -> Vec<Place> {
+    let Some(bits) = places.len().checked_ilog2().filter(|bits| *bits >= LEAST_BITS) else {
+        places.sort_unstable_by(compare);
+        return places;
+    };
+    let lot = |place: &Place| (place.address >> (u64::BITS - bits)) as usize;
+    let mut ends = vec![0_usize; (1 << bits) + 1];
+    places.iter().for_each(|place| ends[lot(place) + 1] += 1);
+    let mut total = 0;
+    ends.iter_mut().for_each(|end| {
+        total += *end;
+        *end = total;
+    });
+    let mut laid_out = vec![Place::default(); places.len()];
+    for place in places {
+        let next = &mut ends[lot(&place)];
+        laid_out[*next] = place;
+        *next += 1;
+    }
+    // Each lot now ends where the next one began.
+    let mut rest = &mut laid_out[..];
+    let mut begin = 0;
+    for end in &ends[..1 << bits] {
+        let (own, others) = rest.split_at_mut(end - begin);
+        if own.len() > 1 {
+            own.sort_unstable_by(&compare);
+        }
+        (rest, begin) = (others, *end);
+    }
+    laid_out
+}
+
+/// Of fewer places than two to this power, laying out takes longer than sorting.
+const LEAST_BITS: u32 = 5;
 
 fn unread(source: StateError) -> BlockError {
     BlockError::State { position: Position::PostBlock, source }
@@ -122,19 +246,20 @@ fn unread(source: StateError) -> BlockError {
 
 impl Part {
     fn of(remains: Remains<'_, EvmProgram>, ranges: usize) -> Self {
-        let mut part = Self { by_range: (0..ranges).map(|_| InRange::default()).collect(), codes: Vec::new() };
-        let mut places = AddressMap::<usize>::default();
+        let room = remains.cells() / (2 * ranges);
+        let in_range = |_| InRange {
+            accounts: Vec::with_capacity(room),
+            slots: Vec::with_capacity(room),
+            unwritten: Vec::with_capacity(room / 2),
+        };
+        let mut part = Self { by_range: (0..ranges).map(in_range).collect(), codes: Vec::new() };
         remains.for_each(|Remnant { key, base, value }| match (key, value) {
             (EvmKey::Account(address), Some(EvmValue::Account(value))) => {
                 let before = base.as_ref().and_then(account_of);
-                let found = part.found(&mut places, *address);
-                found.is_written = true;
-                let change = &mut found.change;
-                change.before = before;
-                change.after = value.account();
-                change.storage_cleared = value.destroyed && before.is_some();
-                let code = new_code(change, &value);
-                part.codes.extend(code);
+                let storage_cleared = value.destroyed && before.is_some();
+                let (address, after) = (*address, value.account());
+                part.codes.extend(new_code(address, before, after, &value));
+                part.range(&address).accounts.push(Written { address, before, after, storage_cleared });
             }
             (EvmKey::Account(address), None) => {
                 let before = base.map(|base| (*address, account_of(&base)));
@@ -145,8 +270,7 @@ impl Part {
                     Some(EvmValue::Slot(before)) => before,
                     _ => U256::ZERO,
                 };
-                let change = &mut part.found(&mut places, *address).change;
-                change.slots.push(SlotChange { slot: *slot, before, after });
+                part.range(address).slots.push((*address, SlotChange { slot: *slot, before, after }));
             }
             _ => {}
         });
@@ -156,41 +280,6 @@ impl Part {
     fn range(&mut self, address: &Address) -> &mut InRange {
         let range = (usize::from(address[0]) * self.by_range.len()) >> 8;
         &mut self.by_range[range]
-    }
-
-    fn found(&mut self, places: &mut AddressMap<usize>, address: Address) -> &mut Found {
-        let changes = &mut self.range(&address).changes;
-        let place = match places.entry(address) {
-            Entry::Occupied(place) => *place.get(),
-            Entry::Vacant(place) => {
-                let change =
-                    AccountChange { address, before: None, after: None, storage_cleared: false, slots: Vec::new() };
-                changes.push(Found { change, is_written: false });
-                *place.insert(changes.len() - 1)
-            }
-        };
-        &mut changes[place]
-    }
-}
-
-impl Found {
-    /// Takes in what another part says about the same account.
-    fn merge(&mut self, mut other: Self) {
-        if other.is_written {
-            std::mem::swap(self, &mut other);
-        }
-        self.change.slots.append(&mut other.change.slots);
-    }
-
-    /// The account's change in normal form.
-    fn finish(self) -> AccountChange {
-        let Self { mut change, .. } = self;
-        change.slots.sort_unstable_by_key(|change| change.slot);
-        if change.storage_cleared || change.before.is_none() {
-            change.slots.iter_mut().for_each(|slot| slot.before = U256::ZERO);
-        }
-        change.slots.retain(|slot| slot.before != slot.after);
-        change
     }
 }
 
@@ -202,10 +291,15 @@ fn account_of(value: &EvmValue) -> Option<Account> {
 }
 
 /// The code that an account has now and had not before.
-fn new_code(change: &AccountChange, value: &AccountValue) -> Option<(Address, B256, Option<Bytes>)> {
-    let after = change.after.filter(Account::has_code)?;
-    if change.before.is_some_and(|before| before.code_hash == after.code_hash) {
+fn new_code(
+    address: Address,
+    before: Option<Account>,
+    after: Option<Account>,
+    value: &AccountValue,
+) -> Option<(Address, B256, Option<Bytes>)> {
+    let after = after.filter(Account::has_code)?;
+    if before.is_some_and(|before| before.code_hash == after.code_hash) {
         return None;
     }
-    Some((change.address, after.code_hash, value.code.as_ref().map(|code| code.original_bytes())))
+    Some((address, after.code_hash, value.code.as_ref().map(|code| code.original_bytes())))
 }

@@ -35,6 +35,11 @@ pub struct Remains<'a, P: Program> {
 }
 
 impl<P: Program> Remains<'_, P> {
+    /// Keys of the part.
+    pub fn cells(&self) -> usize {
+        self.cells.iter().map(|cells| cells.len()).sum()
+    }
+
     /// Hands every key of the part to `with`, in no particular order.
     pub fn for_each(self, mut with: impl FnMut(Remnant<'_, P>)) {
         for entry in self.cells.into_iter().flatten() {
