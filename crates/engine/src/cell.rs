@@ -1,8 +1,8 @@
 //! The versions of one key.
 //!
-//! A cell holds the value before the block once somebody asked for it, the value as of the commit frontier once
-//! somebody committed a write, and the writes of speculative incarnations above the frontier, ordered by position.
-//! Committing a write folds it into the committed value, so a read never walks further than the speculation window.
+//! A cell holds the value before the block once somebody asked for it, a committed value once somebody folded a write into it,
+//! and the writes above that, ordered by position: of speculative incarnations, and of committed ones that stay where they
+//! were published until somebody folds them.
 
 use std::{collections::VecDeque, fmt, ops::Range};
 
@@ -41,11 +41,11 @@ impl<P: Program> Cell<P> {
 }
 
 pub(crate) struct CellState<P: Program> {
-    /// Value as of the commit frontier, with the position of the last committed write.
+    /// What committed writes have led to as far as they are folded, with the position of the last of them.
     pub(crate) committed: Option<(Position, P::Value)>,
-    /// Last committed write that hides older writes of the keys shadowed by this one.
+    /// Last write that is folded and hides older writes of the keys shadowed by this one.
     pub(crate) cleared: Option<Position>,
-    /// Writes of uncommitted incarnations, ascending by position: the lowest leaves first, the highest mostly comes last.
+    /// Writes that are not folded, ascending by position: the lowest leaves first, the highest mostly comes last.
     pub(crate) versions: VecDeque<Version<P>>,
     /// The value on top of all versions, if somebody has worked it out since it last changed otherwise than by a
     /// version on top. Spares those who read far ahead the walk over a hot key's versions.
@@ -141,10 +141,75 @@ impl<P: Program> CellState<P> {
         self.collect_dirty(position, fields, dirty);
     }
 
-    /// Drops the versions of the lowest uncommitted transaction, which are becoming part of the committed value.
-    pub(crate) fn settle(&mut self, position: Position) {
-        let at = self.versions_at(position);
-        self.versions.drain(at);
+    /// Drops the versions up to and including that of the transaction at `position`, which are part of the committed value or
+    /// replaced by it.
+    pub(crate) fn drop_through(&mut self, position: Position) {
+        let count = self.versions.partition_point(|version| version.position <= position);
+        self.drop_first(count);
+    }
+
+    fn drop_first(&mut self, count: usize) {
+        let clears = self.versions.range(..count).rev().find(|version| version.delta.clears_shadowed());
+        self.cleared = clears.map(|version| version.position).max(self.cleared);
+        self.versions.drain(..count);
+    }
+
+    /// Makes the versions below `end`, which are committed, part of the committed value. It starts from `base` where there is
+    /// none yet; where that is not known either, nothing happens.
+    pub(crate) fn fold_below(&mut self, end: Position, base: Option<&P::Value>) {
+        let count = self.versions.partition_point(|version| version.position < end);
+        let Some(last) = count.checked_sub(1) else { return };
+        let whole = (0..count).rev().find_map(|at| Some((at, self.versions[at].delta.value()?.clone())));
+        let (first, mut value) = match (whole, &self.committed) {
+            (Some((at, value)), _) => (at + 1, value),
+            (None, Some((_, value))) => (0, value.clone()),
+            (None, None) => match base {
+                Some(base) => (0, base.clone()),
+                None => return,
+            },
+        };
+        self.versions.range(first..count).for_each(|version| version.delta.apply(&mut value));
+        self.committed = Some((self.versions[last].position, value));
+        self.drop_first(count);
+    }
+
+    /// The same, with what was cleared minded: at `clear`, all older writes and the base value were hidden.
+    pub(crate) fn fold_all(
+        &mut self,
+        end: Position,
+        clear: Option<Position>,
+        hidden: impl FnOnce() -> P::Value,
+        base: Option<&P::Value>,
+    ) {
+        if let Some(clear) = clear {
+            let older = self.versions.partition_point(|version| version.position < clear);
+            let is_written = self.committed.is_some() || older > 0;
+            let is_hidden = self.committed.as_ref().is_none_or(|(at, _)| *at < clear);
+            self.drop_first(older);
+            let writes_after = self.versions.front().is_some_and(|version| version.position < end);
+            if is_hidden && (is_written || writes_after) {
+                self.committed = Some((clear, hidden()));
+            }
+        }
+        self.fold_below(end, base);
+    }
+
+    /// A copy of what decides about the committed value, to be folded for a look that changes nothing.
+    pub(crate) fn copied(&self) -> Self {
+        let version = |Version { position, incarnation, estimate, delta }: &Version<P>| Version {
+            position: *position,
+            incarnation: *incarnation,
+            estimate: *estimate,
+            delta: delta.clone(),
+        };
+        let versions = self.versions.iter().map(version).collect();
+        Self { committed: self.committed.clone(), cleared: self.cleared, versions, ..Self::default() }
+    }
+
+    /// Position of the last write below `end` that hides older writes of the keys shadowed by this one.
+    pub(crate) fn cleared_below(&self, end: Position) -> Option<Position> {
+        let mut below = self.versions.iter().rev().filter(|version| version.position < end);
+        below.find(|version| version.delta.clears_shadowed()).map(|version| version.position).max(self.cleared)
     }
 
     fn drain_before(&mut self, at: Range<usize>, incarnation: Incarnation) -> Vec<Version<P>> {
@@ -161,14 +226,20 @@ impl<P: Program> Default for Cell<P> {
             written: AtomicBool::new(false),
             clears: AtomicBool::new(false),
             changes: AtomicU32::new(0),
-            state: Mutex::new(CellState {
-                committed: None,
-                cleared: None,
-                versions: VecDeque::new(),
-                top: None,
-                readers: SmallVec::new(),
-                changes: 0,
-            }),
+            state: Mutex::default(),
+        }
+    }
+}
+
+impl<P: Program> Default for CellState<P> {
+    fn default() -> Self {
+        Self {
+            committed: None,
+            cleared: None,
+            versions: VecDeque::new(),
+            top: None,
+            readers: SmallVec::new(),
+            changes: 0,
         }
     }
 }

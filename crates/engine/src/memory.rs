@@ -2,16 +2,17 @@
 //!
 //! ```text
 //! value at position j  =  bottom, then every write at a position below j in order
-//! bottom               =  value as of the commit frontier, or the base state where nothing was committed
+//! bottom               =  a value that was committed, or the base state where none was folded yet
 //! ```
 //!
-//! Positions below the frontier are folded into the bottom, and no incarnation below the frontier runs, so the bottom
-//! is always part of what a reader may see. A write that clears a shadow hides all older writes of the shadowed keys
+//! No incarnation below the frontier runs, so the bottom is always part of what a reader may see, and so are the writes
+//! below the frontier that are not part of it yet. A write that clears a shadow hides all older writes of the shadowed keys
 //! and their base value; it is found through the shadow's own cell when the key is resolved.
 //!
 //! What a reader gets while others write is a guess that validation judges (I1). What the committing worker gets is
-//! exact, because every lower transaction is folded and no higher one counts.
+//! exact, because every lower transaction is committed and no higher one counts.
 
+mod folding;
 mod remains;
 mod validation;
 mod writes;
@@ -34,8 +35,8 @@ pub struct Memory<P: Program> {
     base: Box<dyn Base<P>>,
     /// Whether any write ever cleared a shadow. Set with release before that write is visible; read with acquire.
     clears: AtomicBool,
-    /// Position of the lowest uncommitted transaction. Written by the committing worker with release after the
-    /// transaction is folded; read with acquire by views, which learn from it that they have become the frontier.
+    /// Position of the lowest uncommitted transaction. Written by the committing worker with release after what the
+    /// transaction wrote can be seen; read with acquire by views, which learn from it that they have become the frontier.
     frontier: Padded<AtomicU32>,
     /// Set when the run is over, so that attempts in flight end at their next read. A hint: relaxed.
     stopped: AtomicBool,
@@ -178,6 +179,8 @@ impl<P: Program> Memory<P> {
         let visible = deciding_versions(&state, visible);
         if estimates == Estimates::Refuse
             && let Some(version) = state.versions.range(visible.clone()).rev().find(|version| version.estimate)
+            // Found wrong once, and committed all the same: it held in the end.
+            && version.position >= self.frontier()
         {
             return Err(Unresolved::Estimate(TxIndex(version.position.0 - 1)));
         }
@@ -233,9 +236,7 @@ impl<P: Program> Memory<P> {
             return None;
         }
         let state = cell.state.lock();
-        let mut below = state.versions.iter().rev().filter(|version| version.position < position);
-        let speculative = below.find(|version| version.delta.clears_shadowed()).map(|version| version.position);
-        speculative.max(state.cleared)
+        state.cleared_below(position)
     }
 
     /// Records the value of `key` before the block, so that the base state is not asked for it. Does nothing where the
@@ -289,7 +290,12 @@ impl<P: Program> Memory<P> {
         for write in writes {
             let cell = self.announce(write);
             let version = Version { position, incarnation, estimate: false, delta: write.delta.clone() };
-            cell.change(|state| state.publish(version, dirty));
+            cell.change(|state| {
+                if state.versions.len() >= MOST_UNFOLDED {
+                    self.fold_committed(write.cell, cell, state);
+                }
+                state.publish(version, dirty);
+            });
         }
         self.retract(position, incarnation, before, dirty);
     }
@@ -316,104 +322,6 @@ impl<P: Program> Memory<P> {
         }
     }
 
-    /// Reads the base values that folding `writes` takes: what can fail comes before anybody hears of a commit.
-    pub(crate) fn prepare(&self, position: Position, writes: &[Write<P>]) -> Result<(), Unresolved<P::Fault>> {
-        let cleared = Self::cleared_by(writes);
-        for write in writes.iter().filter(|write| self.table.cell(write.cell).base.get().is_none()) {
-            if !self.is_hidden(write.cell, &cleared) {
-                self.resolve(write.cell, position, Estimates::Take, |_, _| ())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The cells that `writes` clear, ascending.
-    fn cleared_by(writes: &[Write<P>]) -> Vec<CellId> {
-        let clears = writes.iter().filter(|write| write.delta.clears_shadowed());
-        let mut cleared: Vec<_> = clears.map(|write| write.cell).collect();
-        cleared.sort_unstable();
-        cleared
-    }
-
-    /// Whether the shadow of the cell's key is among those that are cleared.
-    fn is_hidden(&self, cell: CellId, cleared: &[CellId]) -> bool {
-        if cleared.is_empty() {
-            return false;
-        }
-        let shadow = P::shadow(self.key(cell)).and_then(|shadow| self.table.find(&shadow));
-        shadow.is_some_and(|shadow| cleared.binary_search(&shadow).is_ok())
-    }
-
-    /// Folds the writes of the lowest uncommitted transaction into the committed values. `published` tells that higher
-    /// transactions could see these very writes before; if not, those who missed them are added to `dirty`.
-    pub(crate) fn fold(
-        &self,
-        position: Position,
-        writes: &[Write<P>],
-        published: bool,
-        dirty: &mut Vec<Position>,
-    ) -> Result<(), Unresolved<P::Fault>> {
-        let cleared = Self::cleared_by(writes);
-        let plain = !self.clears.load(Ordering::Acquire) && cleared.is_empty();
-        for write in writes {
-            // Only a key that nobody ever hid can be stepped where it is.
-            let value = if plain { None } else { Some(self.folded_value(position, &cleared, write)?) };
-            let id = write.cell;
-            let cell = self.announce(write);
-            cell.change(|state| {
-                state.settle(position);
-                // Who looked between two writes of one transaction to this key saw what never was.
-                let again = state.committed.as_ref().is_some_and(|(at, _)| *at == position);
-                state.changes += u32::from(again);
-                match (value, &mut state.committed) {
-                    (Some(value), committed) => *committed = Some((position, value)),
-                    (None, Some((at, value))) => {
-                        *at = position;
-                        write.delta.apply(value);
-                    }
-                    (None, committed @ None) => {
-                        let mut value = self.base_value(id, cell)?.clone();
-                        write.delta.apply(&mut value);
-                        *committed = Some((position, value));
-                    }
-                }
-                if write.delta.clears_shadowed() {
-                    state.cleared = Some(position);
-                }
-                if !published {
-                    state.top = None;
-                    state.changes += 1;
-                    state.collect_dirty(position, write.delta.fields(), dirty);
-                }
-                Ok(())
-            })?;
-        }
-        Ok(())
-    }
-
-    /// What a key holds after `write`, where clears have to be minded.
-    fn folded_value(
-        &self,
-        position: Position,
-        cleared: &[CellId],
-        write: &Write<P>,
-    ) -> Result<P::Value, Unresolved<P::Fault>> {
-        // A clear hides what older transactions wrote, not what its own did: it counts as the first write. A key may be
-        // written more than once by one transaction: the steps of the second start from the first.
-        let mut value = if self.is_hidden(write.cell, cleared) && !self.is_folded(write.cell, position) {
-            P::hidden(self.key(write.cell))
-        } else {
-            self.resolve(write.cell, position, Estimates::Take, |value, _| value.clone())?
-        };
-        write.delta.apply(&mut value);
-        Ok(value)
-    }
-
-    /// Whether the last committed write of a cell is that of the transaction at `position`.
-    fn is_folded(&self, cell: CellId, position: Position) -> bool {
-        self.table.cell(cell).state.lock().committed.as_ref().is_some_and(|(at, _)| *at == position)
-    }
-
     /// Sets the flags that readers look at before they take a lock.
     fn announce(&self, write: &Write<P>) -> &Cell<P> {
         let cell = self.table.cell(write.cell);
@@ -426,28 +334,10 @@ impl<P: Program> Memory<P> {
         }
         cell
     }
-
-    /// Hands every key that committed transactions wrote to `with`, in no particular order.
-    pub fn for_each_committed(&self, mut with: impl FnMut(Final<'_, P>)) {
-        for (id, key, cell) in self.table.iter() {
-            if !cell.written.load(Ordering::Acquire) {
-                continue;
-            }
-            // Incarnations that a run left behind when it ended early are not committed.
-            let cleared = self.latest_clear(id, self.frontier());
-            let state = cell.state.lock();
-            let Some((at, value)) = &state.committed else { continue };
-            let hidden;
-            let value = if cleared.is_some_and(|clear| *at < clear) {
-                hidden = P::hidden(key);
-                &hidden
-            } else {
-                value
-            };
-            with(Final { key, base: cell.base.get(), value, cleared: state.cleared.is_some() });
-        }
-    }
 }
+
+/// Versions of a key from which on those that are committed are folded into the value below them. Tests have short lists.
+const MOST_UNFOLDED: usize = if cfg!(test) { 2 } else { 8 };
 
 /// The versions that a reader at `position` sees on top of the bottom.
 fn visible_versions<P: Program>(state: &CellState<P>, position: Position, cleared: Option<Position>) -> Range<usize> {

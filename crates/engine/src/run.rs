@@ -181,6 +181,8 @@ pub(crate) struct Attempt<P: Program> {
     output: P::Output,
     /// The writes have been made visible to others.
     published: bool,
+    /// What committing them takes of the base state is known.
+    prepared: bool,
 }
 
 impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P, F, H, R> {

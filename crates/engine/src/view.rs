@@ -127,7 +127,7 @@ impl<P: Program> View<P> {
     pub fn commit(&mut self) -> Result<(), P::Fault> {
         assert_eq!(self.standing, Standing::Frontier, "an attempt at {:?} does not commit itself", self.position);
         self.prepare()?;
-        let folded = self.memory().fold(self.position, &self.writes, false, &mut Vec::new());
+        let folded = self.memory().fold(self.position, &self.writes, &mut Vec::new());
         self.reads.clear();
         self.writes.clear();
         folded.map_err(Unresolved::into_fault)

@@ -32,6 +32,8 @@ pub struct Remains<'a, P: Program> {
     cells: Vec<&'a mut [Entry<P::Key, Cell<P>>]>,
     /// Keys that were cleared, and when.
     clears: &'a HashMap<P::Key, Position, RandomState>,
+    /// What was written below is committed.
+    frontier: Position,
 }
 
 impl<P: Program> Remains<'_, P> {
@@ -52,11 +54,8 @@ impl<P: Program> Remains<'_, P> {
             let state = cell.state.get_mut();
             let hides = || self.clears.get(&P::shadow(key)?).copied();
             let clear = if self.clears.is_empty() { None } else { hides() };
-            let value = state.committed.take().map(|(at, value)| match clear {
-                Some(clear) if at < clear => P::hidden(key),
-                _ => value,
-            });
-            with(Remnant { key, base, value });
+            state.fold_all(self.frontier, clear, || P::hidden(key), base.as_ref());
+            with(Remnant { key, base, value: state.committed.take().map(|(_, value)| value) });
         }
     }
 }
@@ -73,21 +72,22 @@ impl<P: Program> Memory<P> {
         least: usize,
         work: impl Fn(Remains<'_, P>) -> T + Sync,
     ) -> Vec<T> {
+        let frontier = self.frontier();
         let mut clears = HashMap::default();
         if self.clears.load(Ordering::Acquire) {
             for (_, key, cell) in self.table.iter() {
-                let cleared = cell.state.lock().cleared;
+                let cleared = cell.state.lock().cleared_below(frontier);
                 clears.extend(cleared.map(|at| (key.clone(), at)));
             }
         }
         let parts = engine.parts(self.table.len(), least);
         if parts == 1 {
             let cells = self.table.parts_mut(1).pop().unwrap_or_default();
-            return vec![work(Remains { cells, clears: &clears })];
+            return vec![work(Remains { cells, clears: &clears, frontier })];
         }
         let cells = self.table.parts_mut(parts);
         let parts: Vec<_> =
-            cells.into_iter().map(|cells| Mutex::new(Some(Remains { cells, clears: &clears }))).collect();
+            cells.into_iter().map(|cells| Mutex::new(Some(Remains { cells, clears: &clears, frontier }))).collect();
         let results = engine.in_parts(parts.len(), 1, |range| -> Vec<T> {
             let taken = parts[range].iter().filter_map(|part| part.lock().take());
             taken.map(&work).collect()

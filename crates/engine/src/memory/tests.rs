@@ -214,7 +214,9 @@ impl Pair {
         let writes = self.model.entries.entry(position).or_default().writes.clone();
         let writes = self.interned(&writes);
         self.memory.prepare(Position(position), &writes).expect("the base state is whole");
-        self.memory.fold(Position(position), &writes, published, dirty).expect("the base state is whole");
+        if !published {
+            self.memory.fold(Position(position), &writes, dirty).expect("the base state is whole");
+        }
         self.advance();
     }
 
@@ -264,6 +266,9 @@ proptest! {
         let mut pair = Pair::new();
         happenings.iter().for_each(|happening| pair.happen(happening));
         prop_assert!(pair.model.genesis.most_reads() <= 1);
+        let committed = crate::toy::trial::committed(&pair.memory);
+        let values = committed.iter().map(|(key, (value, _))| (*key, *value)).collect::<BTreeMap<_, _>>();
+        prop_assert_eq!(remains(pair.memory), values);
     }
 
     #[test]
@@ -271,6 +276,20 @@ proptest! {
         let mut pair = Pair::new();
         happenings.iter().for_each(|happening| pair.happen(happening));
     }
+}
+
+/// The committed values that a memory leaves.
+fn remains(memory: Memory<Toy>) -> BTreeMap<Key, Value> {
+    let engine = crate::Engine::new(std::num::NonZeroUsize::MIN).expect("no thread is asked for");
+    let mut values = BTreeMap::new();
+    for part in memory.take_apart(&engine, 1, |remains| {
+        let mut values = Vec::new();
+        remains.for_each(|remnant| values.extend(remnant.value.map(|value| (*remnant.key, value))));
+        values
+    }) {
+        values.extend(part);
+    }
+    values
 }
 
 fn memory() -> Memory<Toy> {
@@ -341,13 +360,13 @@ fn own_clear_hides_older_writes_in_whatever_order_it_is_written() {
     for clear_first in [true, false] {
         let memory = memory();
         let old = [write(&memory, Change::step(7))];
-        memory.fold(Position(1), &old, false, &mut Vec::new()).expect("the base state is whole");
+        memory.fold(Position(1), &old, &mut Vec::new()).expect("the base state is whole");
         let mut writes =
             vec![Write { cell: memory.intern(&group), delta: Change::clear(0) }, write(&memory, Change::step(2))];
         if !clear_first {
             writes.reverse();
         }
-        memory.fold(Position(2), &writes, false, &mut Vec::new()).expect("the base state is whole");
+        memory.fold(Position(2), &writes, &mut Vec::new()).expect("the base state is whole");
         memory.set_frontier(Position(3));
         let value = memory.resolve(memory.intern(&KEY), Position(3), Estimates::Refuse, |value, _| *value);
         assert_eq!(value.ok(), Some(Value { word: 0, balance: 2 }), "clear first: {clear_first}");
@@ -357,7 +376,7 @@ fn own_clear_hides_older_writes_in_whatever_order_it_is_written() {
 #[test]
 fn clear_that_is_not_committed_hides_no_committed_value() {
     let memory = memory();
-    memory.fold(Position(1), &[write(&memory, Change::set(7))], false, &mut Vec::new()).expect("the base is whole");
+    memory.fold(Position(1), &[write(&memory, Change::set(7))], &mut Vec::new()).expect("the base is whole");
     memory.set_frontier(Position(2));
     let clear = Write { cell: memory.intern(&Key::Group(0)), delta: Change::clear(0) };
     memory.publish(Position(2), Incarnation(0), &[clear], &[], &mut Vec::new());

@@ -182,7 +182,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             Ok(Ok(output)) => {
                 run.event(self.number, Event::Executed { index, incarnation });
                 let (reads, writes) = (std::mem::take(&mut view.reads), std::mem::take(&mut view.writes));
-                Ok(Attempt { reads, writes, output, published: false })
+                Ok(Attempt { reads, writes, output, published: false, prepared: false })
             }
             Ok(Err(interrupt)) => Err(Failure::Interrupted(interrupt)),
             Err(message) => {
@@ -285,7 +285,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let cells: Vec<CellId> =
             before.iter().flat_map(|former| former.writes.iter().map(|write| write.cell)).collect();
         memory.publish(position, incarnation, &attempt.writes, &cells, &mut self.dirty);
-        attempt.published = true;
+        (attempt.published, attempt.prepared) = (true, memory.is_prepared(&attempt.writes));
         if let Some(former) = before {
             self.discard(former);
         }
@@ -385,20 +385,20 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     /// Hands a right result to the hook and makes it part of the committed state.
     fn keep(&mut self, index: TxIndex, attempt: Attempt<P>, speculated: bool, wasted: bool) -> Option<Report> {
         let run = self.run;
-        let Attempt { reads, writes, output, published, .. } = attempt;
+        let Attempt { reads, writes, output, published, prepared } = attempt;
         let cost = P::cost(&output);
         let seeded = run.options.seeded;
-        let prepared = if seeded { Ok(()) } else { run.memory.prepare(index.position(), &writes) };
+        let prepared = if seeded || prepared { Ok(()) } else { run.memory.prepare(index.position(), &writes) };
         if let Err(unresolved) = prepared {
             return self.fail(index, Failure::Interrupted(unresolved.into()));
         }
         let effects = Effects { memory: run.memory, position: index.position(), reads: &reads, writes: &writes };
         let decision = run.hook.lock().commit_transaction(index, output, effects);
         match decision {
-            // Its seeds stand for what it wrote.
-            Decision::Keep if seeded => {}
+            // Its seeds stand for what it wrote, or what it published does.
+            Decision::Keep if seeded || published => {}
             Decision::Keep => {
-                let folded = run.memory.fold(index.position(), &writes, published, &mut self.dirty);
+                let folded = run.memory.fold(index.position(), &writes, &mut self.dirty);
                 if let Err(unresolved) = folded {
                     return self.fail(index, Failure::Interrupted(unresolved.into()));
                 }

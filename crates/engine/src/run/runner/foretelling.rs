@@ -31,7 +31,7 @@ impl<P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner<'_, '_,
             Ok(output) => {
                 let output = output.ok().flatten()?;
                 let (reads, writes) = (std::mem::take(&mut view.reads), std::mem::take(&mut view.writes));
-                Some(Attempt { reads, writes, output, published: false })
+                Some(Attempt { reads, writes, output, published: false, prepared: false })
             }
             Err(_) => {
                 self.start_over();
