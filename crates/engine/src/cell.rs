@@ -10,10 +10,14 @@ use smallvec::SmallVec;
 
 use crate::{
     Delta, Fields, Incarnation, Position, Program,
-    sync::{AtomicBool, AtomicU32, Guard, Mutex, OnceLock, Ordering},
+    sync::{AtomicBool, AtomicU32, Guard, Line, Mutex, OnceLock, Ordering},
 };
 
 /// One key's place in multi-version memory. Lock order: `fetch` before nothing, `state` alone; no two cells at once.
+///
+/// What is looked at without the lock comes first and has a cache line to itself: it seldom changes, and whoever commits looks
+/// at that of every key that was read.
+#[repr(C)]
 pub(crate) struct Cell<P: Program> {
     /// Value before the block. Set once by whoever reads it first.
     pub(crate) base: OnceLock<P::Value>,
@@ -27,15 +31,29 @@ pub(crate) struct Cell<P: Program> {
     pub(crate) clears: AtomicBool,
     /// The count of changes in `state`, for a look without the lock. Set with release before the lock is let go.
     pub(crate) changes: AtomicU32,
-    pub(crate) state: Mutex<CellState<P>>,
+    /// The cell of what this key has as [shadow](Program::shadow): see [`Shadow`]. Relaxed: whoever does not find it looks for it.
+    pub(crate) shadow: AtomicU32,
+    pub(crate) state: Line<Mutex<CellState<P>>>,
+}
+
+/// What is known of a key's shadow; the number of its cell otherwise.
+pub(crate) struct Shadow;
+
+impl Shadow {
+    pub(crate) const UNKNOWN: u32 = u32::MAX;
+    /// The key has none.
+    pub(crate) const NONE: u32 = u32::MAX - 1;
 }
 
 impl<P: Program> Cell<P> {
     /// Changes the state, and shows the count of changes to those who look without the lock.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut CellState<P>) -> R) -> R {
-        let mut state: Guard<'_, CellState<P>> = self.state.lock();
+        let mut state: Guard<'_, CellState<P>> = self.state.0.lock();
         let result = change(&mut state);
-        self.changes.store(state.changes, Ordering::Release);
+        // Nobody else stores it while the lock is held.
+        if self.changes.load(Ordering::Relaxed) != state.changes {
+            self.changes.store(state.changes, Ordering::Release);
+        }
         result
     }
 }
@@ -70,13 +88,18 @@ pub(crate) struct Reader {
     pub(crate) fields: Fields,
 }
 
+/// Readers among which one is looked for that is noted already.
+const LATEST_READERS: usize = 4;
+
 /// Readers that are kept before those already committed are dropped.
 const READERS_BEFORE_PRUNING: usize = 8;
 
 impl<P: Program> CellState<P> {
     /// Notes that the transaction at `position` depends on `fields`.
     pub(crate) fn add_reader(&mut self, reader: Reader, frontier: Position) {
-        if let Some(known) = self.readers.iter_mut().rev().find(|known| known.position == reader.position) {
+        // One transaction's looks mostly come one after the other; being noted twice does no harm.
+        let mut latest = self.readers.iter_mut().rev().take(LATEST_READERS);
+        if let Some(known) = latest.find(|known| known.position == reader.position) {
             known.fields |= reader.fields;
             return;
         }
@@ -226,7 +249,8 @@ impl<P: Program> Default for Cell<P> {
             written: AtomicBool::new(false),
             clears: AtomicBool::new(false),
             changes: AtomicU32::new(0),
-            state: Mutex::default(),
+            shadow: AtomicU32::new(Shadow::UNKNOWN),
+            state: Line(Mutex::default()),
         }
     }
 }

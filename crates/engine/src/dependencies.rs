@@ -119,10 +119,10 @@ impl<P: Program> DependencyRecorder<P> {
     pub fn add(&mut self, index: TxIndex, effects: &Effects<'_, P>) -> Result<(), P::Fault> {
         assert!(self.found.of.len() <= index.at(), "transaction {index} comes after a higher one");
         let mut on = Vec::new();
-        for read in effects.reads {
-            self.note_clear(read.cell, effects.memory);
-            for part in read.observation.parts() {
-                self.depend(read.cell, part.fields(), |value| part.holds(value), &mut on);
+        for (look, observation) in effects.reads.iter() {
+            self.note_clear(look.cell, effects.memory);
+            for part in observation.parts() {
+                self.depend(look.cell, part.fields(), |value| part.holds(value), &mut on);
             }
         }
         for (at, write) in effects.writes.iter().enumerate().filter(|(_, write)| write.delta.is_bounded()) {

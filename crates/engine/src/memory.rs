@@ -13,18 +13,20 @@
 //! exact, because every lower transaction is committed and no higher one counts.
 
 mod folding;
+mod reads;
 mod remains;
 mod validation;
 mod writes;
 
+pub(crate) use reads::{Look, Reads};
 pub use remains::{Remains, Remnant};
-pub(crate) use validation::Wrong;
+pub(crate) use validation::{Bounded, Wrong, bounded};
 
 use std::{fmt, ops::Range};
 
 use crate::{
     Base, CellId, Delta, Incarnation, Position, Program, TxIndex,
-    cell::{Cell, CellState, Version},
+    cell::{Cell, CellState, Shadow, Version},
     sync::{AtomicBool, AtomicU32, Ordering, Padded},
     table::Table,
 };
@@ -42,19 +44,12 @@ pub struct Memory<P: Program> {
     stopped: AtomicBool,
 }
 
-/// One observation of an attempt.
-#[derive(Debug, Clone)]
-pub(crate) struct Read<P: Program> {
-    pub(crate) cell: CellId,
-    /// [`CellState::changes`] when the value was read.
-    pub(crate) seen: u32,
-    pub(crate) observation: P::Observation,
-}
-
 /// One write of an attempt.
 #[derive(Debug, Clone)]
 pub(crate) struct Write<P: Program> {
     pub(crate) cell: CellId,
+    /// [`CellState::changes`] when the value was read that the change is known to fit.
+    pub(crate) seen: u32,
     pub(crate) delta: P::Delta,
 }
 
@@ -163,12 +158,12 @@ impl<P: Program> Memory<P> {
         if cleared.is_none() && !cell.written.load(Ordering::Acquire) {
             return Ok(with(self.base_value(id, cell)?, 0));
         }
-        let mut state = cell.state.lock();
+        let mut state = cell.state.0.lock();
         let needs_base = cleared.is_none() && state.committed.is_none();
         if needs_base && cell.base.get().is_none() {
             drop(state);
             self.base_value(id, cell)?;
-            state = cell.state.lock();
+            state = cell.state.0.lock();
         }
         let visible = visible_versions(&state, position, cleared);
         let whole = cleared.is_none() && !visible.is_empty() && visible.len() == state.versions.len();
@@ -230,13 +225,33 @@ impl<P: Program> Memory<P> {
         if !self.clears.load(Ordering::Acquire) {
             return None;
         }
-        let shadow = self.table.find(&P::shadow(self.key(id))?)?;
-        let cell = self.table.cell(shadow);
-        if !cell.clears.load(Ordering::Acquire) {
-            return None;
-        }
-        let state = cell.state.lock();
+        let cell = self.cleared_shadow(id)?;
+        let state = cell.state.0.lock();
         state.cleared_below(position)
+    }
+
+    /// The cell of the key's shadow, if a write there ever cleared what it shadows.
+    fn cleared_shadow(&self, id: CellId) -> Option<&Cell<P>> {
+        let shadow = &self.table.cell(id).shadow;
+        let number = match shadow.load(Ordering::Relaxed) {
+            Shadow::UNKNOWN => {
+                let key = P::shadow(self.key(id));
+                // One that nobody has named yet may be named later.
+                let number = key.map_or(Some(Shadow::NONE), |key| Some(self.table.find(&key)?.number()))?;
+                shadow.store(number, Ordering::Relaxed);
+                number
+            }
+            number => number,
+        };
+        let cell = if number == Shadow::NONE { None } else { Some(self.table.cell(CellId::of(number))) };
+        cell.filter(|cell| cell.clears.load(Ordering::Acquire))
+    }
+
+    /// Whether readers of a cell find what they found when there were so many changes.
+    fn is_unchanged(&self, id: CellId, seen: u32) -> bool {
+        // What a clear hides is not counted as a change of what it hides.
+        self.table.cell(id).changes.load(Ordering::Acquire) == seen
+            && (!self.clears.load(Ordering::Acquire) || self.cleared_shadow(id).is_none())
     }
 
     /// Records the value of `key` before the block, so that the base state is not asked for it. Does nothing where the
@@ -278,7 +293,8 @@ impl<P: Program> Memory<P> {
     }
 
     /// Makes an incarnation's writes visible to higher transactions and drops those of earlier incarnations (`before`:
-    /// the cells they wrote). Adds the transactions that may have to run again to `dirty`.
+    /// the cells they wrote). Adds the transactions that may have to run again to `dirty`. Tells `moved` from which count of
+    /// changes to which each write has led: who looked before saw the same below it as who looks now.
     pub(crate) fn publish(
         &self,
         position: Position,
@@ -286,6 +302,7 @@ impl<P: Program> Memory<P> {
         writes: &[Write<P>],
         before: &[CellId],
         dirty: &mut Vec<Position>,
+        mut moved: impl FnMut(CellId, u32, u32),
     ) {
         for write in writes {
             let cell = self.announce(write);
@@ -294,7 +311,9 @@ impl<P: Program> Memory<P> {
                 if state.versions.len() >= MOST_UNFOLDED {
                     self.fold_committed(write.cell, cell, state);
                 }
+                let seen = state.changes;
                 state.publish(version, dirty);
+                moved(write.cell, seen, state.changes);
             });
         }
         self.retract(position, incarnation, before, dirty);
@@ -316,7 +335,7 @@ impl<P: Program> Memory<P> {
     /// Marks the writes of an aborted incarnation, so that readers wait for its successor.
     pub(crate) fn mark_estimates(&self, position: Position, cells: impl Iterator<Item = CellId>) {
         for id in cells {
-            let mut state = self.table.cell(id).state.lock();
+            let mut state = self.table.cell(id).state.0.lock();
             let at = state.versions_at(position);
             state.versions.range_mut(at).for_each(|version| version.estimate = true);
         }

@@ -146,6 +146,12 @@ pub trait Observation<V>: Clone + Debug + Send + Sync {
     /// The fields that it depends on.
     fn fields(&self) -> Fields;
 
+    /// Whether a write may well make it false. A hint: who relied on what hardly ever changes is not told when it does, and is
+    /// found wrong at the commit.
+    fn is_volatile(&self) -> bool {
+        true
+    }
+
     /// Observations of as few fields as can be, which together say the same.
     fn parts(&self) -> Vec<Self> {
         vec![self.clone()]

@@ -13,10 +13,12 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
+use smallvec::SmallVec;
+
 use crate::{
     CellId, CommitHook, Decision, Engine, Event, Frontier, Inline, Memory, NoProbe, Position, Probe, Program, RunError,
     RunOptions, Schedule, Stats, TxIndex, View, WorkerFactory,
-    memory::{Read, Write},
+    memory::{Bounded, Reads, Write, bounded},
     scheduler::{Plan, Scheduler, Task},
     sync::{Arc, Mutex, panicking},
     view::{Attendance, ViewOptions},
@@ -176,13 +178,24 @@ enum Ending<F: std::error::Error + 'static> {
 
 /// An incarnation's result.
 pub(crate) struct Attempt<P: Program> {
-    reads: Vec<Read<P>>,
+    reads: Reads<P>,
     writes: Vec<Write<P>>,
+    /// Those of the writes that may turn out not to fit.
+    bounded: SmallVec<[Bounded; 2]>,
     output: P::Output,
     /// The writes have been made visible to others.
     published: bool,
     /// What committing them takes of the base state is known.
     prepared: bool,
+}
+
+impl<P: Program> Attempt<P> {
+    /// What an attempt has left in its view, which gets rid of it, and what it came to.
+    fn of(view: &mut View<P>, output: P::Output) -> Self {
+        let (reads, writes) = (std::mem::take(&mut view.reads), std::mem::take(&mut view.writes));
+        let bounded = bounded(&writes);
+        Self { reads, writes, bounded, output, published: false, prepared: false }
+    }
 }
 
 impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P, F, H, R> {

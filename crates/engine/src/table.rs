@@ -82,6 +82,15 @@ impl<K, C> Entry<K, C> {
 }
 
 impl CellId {
+    /// The id of this number, which was [given out](Self::number).
+    pub(crate) fn of(number: u32) -> Self {
+        Self(number)
+    }
+
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+
     /// The number as a subscript.
     pub fn at(self) -> usize {
         self.0 as usize
@@ -240,7 +249,7 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
 
     fn allocate(&self, key: &K) -> CellId {
         let id = self.len.0.fetch_add(1, Ordering::Relaxed);
-        assert!(id < u32::MAX - 1, "a block cannot touch four billion keys");
+        assert!(id < u32::MAX - 2, "a block cannot touch four billion keys");
         let (number, at) = chunk_of(id);
         let chunk = match number.checked_sub(NEAR_CHUNKS) {
             None => &self.near[number],

@@ -12,7 +12,7 @@ use std::fmt;
 
 use crate::{
     CellId, Incarnation, Memory, Observation, Position, Program, TxIndex, Written,
-    memory::{Estimates, Read, Unresolved, Write, Wrong},
+    memory::{Estimates, Look, Reads, Unresolved, Write, Wrong},
     run::{Dispatch, Meeting},
     scheduler::Outlook,
     sync::Arc,
@@ -92,7 +92,7 @@ pub struct View<P: Program> {
     waited: bool,
     /// Reads until the frontier is looked at again: the committing worker writes it all the time, and a look costs both.
     until_look: u32,
-    pub(crate) reads: Vec<Read<P>>,
+    pub(crate) reads: Reads<P>,
     pub(crate) writes: Vec<Write<P>>,
 }
 
@@ -160,7 +160,7 @@ impl<P: Program> View<P> {
             meeting: None,
             waited: false,
             until_look: READS_PER_LOOK,
-            reads: Vec::new(),
+            reads: Reads::default(),
             writes: Vec::new(),
         }
     }
@@ -248,7 +248,7 @@ impl<P: Program> View<P> {
         }
         let (value, seen) = loaded.map_err(Interrupt::from)?;
         if self.is_recording() {
-            self.reads.push(Read { cell, seen, observation: P::Observation::exact(&value) });
+            self.reads.push(cell, seen, P::Observation::exact(&value));
         }
         Ok(value)
     }
@@ -256,7 +256,7 @@ impl<P: Program> View<P> {
     /// Relies on `observation` of a loaded key.
     pub fn observe(&mut self, handle: Handle, observation: P::Observation) {
         if self.is_recording() {
-            self.reads.push(Read { cell: handle.cell, seen: handle.seen, observation });
+            self.reads.push(handle.cell, handle.seen, observation);
         }
     }
 
@@ -268,12 +268,13 @@ impl<P: Program> View<P> {
     /// Changes a key. Deltas of one attempt to one key take effect in the order written.
     pub fn write(&mut self, key: &P::Key, delta: P::Delta) {
         let cell = self.memory().intern(key);
-        self.writes.push(Write { cell, delta });
+        self.writes.push(Write { cell, seen: NEVER_SEEN, delta });
     }
 
-    /// Changes a loaded key.
+    /// Changes a loaded key. A [bounded](crate::Delta::is_bounded) change must fit the value that was loaded, with the attempt's
+    /// own earlier changes of the key made.
     pub fn write_to(&mut self, handle: Handle, delta: P::Delta) {
-        self.writes.push(Write { cell: handle.cell, delta });
+        self.writes.push(Write { cell: handle.cell, seen: handle.seen, delta });
     }
 
     /// Waits where the attempt meets a lower transaction, if this is there.
@@ -303,7 +304,7 @@ impl<P: Program> View<P> {
         }
         self.until_look = READS_PER_LOOK;
         if self.memory().frontier() == self.position {
-            self.failed = self.memory().validate(self.position, &self.reads, &[]).map_err(Interrupt::from)?;
+            self.failed = self.memory().validate(self.position, &self.reads, &[], &[]).map_err(Interrupt::from)?;
             if self.failed.is_some() {
                 return Err(Interrupt::Stale);
             }
@@ -326,7 +327,7 @@ impl<F> From<Unresolved<F>> for Interrupt<F> {
 pub struct Effects<'a, P: Program> {
     pub(crate) memory: &'a Memory<P>,
     pub(crate) position: Position,
-    pub(crate) reads: &'a [Read<P>],
+    pub(crate) reads: &'a Reads<P>,
     pub(crate) writes: &'a [Write<P>],
 }
 
@@ -334,7 +335,7 @@ impl<'a, P: Program> Effects<'a, P> {
     /// Its observations, in the order made. Empty for a frontier run unless recording was asked for.
     pub fn observations(&self) -> impl Iterator<Item = (&'a P::Key, &'a P::Observation)> {
         let memory = self.memory;
-        self.reads.iter().map(move |read| (memory.key(read.cell), &read.observation))
+        self.reads.iter().map(move |(Look { cell, .. }, observation)| (memory.key(cell), observation))
     }
 
     /// Its write set, in the order written.

@@ -96,6 +96,22 @@ pub enum Existence {
     UnlessEmpty,
 }
 
+/// The code that an account gets. Boxed: few do, and there are many deltas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewCode {
+    /// None.
+    Empty,
+    /// Code of this hash; `None` where only that is known.
+    Code(Box<(B256, Option<Bytecode>)>),
+}
+
+impl NewCode {
+    /// The code of this hash.
+    pub fn new(hash: B256, code: Option<Bytecode>) -> Self {
+        if hash == KECCAK256_EMPTY { Self::Empty } else { Self::Code(Box::new((hash, code))) }
+    }
+}
+
 /// What a transaction does to an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountDelta {
@@ -103,8 +119,8 @@ pub struct AccountDelta {
     pub balance: BalanceStep,
     /// The nonce that it gets.
     pub nonce: Option<u64>,
-    /// The code that it gets; `None` inside for no code.
-    pub code: Option<(B256, Option<Bytecode>)>,
+    /// The code that it gets.
+    pub code: Option<NewCode>,
     /// To its existence.
     pub existence: Existence,
     /// Whether its storage is emptied before the transaction's own slot writes.
@@ -125,7 +141,7 @@ impl AccountDelta {
     pub const DESTROY: Self = Self {
         balance: BalanceStep::Set(U256::ZERO),
         nonce: Some(0),
-        code: Some((KECCAK256_EMPTY, None)),
+        code: Some(NewCode::Empty),
         existence: Existence::Absent,
         clears_storage: true,
     };
@@ -154,9 +170,13 @@ impl AccountDelta {
         if let Some(nonce) = self.nonce {
             value.nonce = nonce;
         }
-        if let Some((hash, code)) = &self.code {
-            value.code_hash = *hash;
-            value.code.clone_from(code);
+        match &self.code {
+            None => {}
+            Some(NewCode::Empty) => (value.code_hash, value.code) = (KECCAK256_EMPTY, None),
+            Some(NewCode::Code(code)) => {
+                value.code_hash = code.0;
+                value.code.clone_from(&code.1);
+            }
         }
         match self.existence {
             Existence::Derived => value.exists |= !value.is_empty(),

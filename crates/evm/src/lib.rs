@@ -47,7 +47,7 @@ mod translate;
 mod worker;
 
 pub use accesses::{Accesses, AccountAccess};
-pub use account::{AccountDelta, AccountObservation, AccountValue, BalanceRange, BalanceStep, Existence};
+pub use account::{AccountDelta, AccountObservation, AccountValue, BalanceRange, BalanceStep, Existence, NewCode};
 pub use arrivals::{ArrivalTimes, Arrivals};
 pub use base::ReaderBase;
 pub use code::CodeCache;

@@ -341,6 +341,11 @@ impl Observation<EvmValue> for EvmObservation {
         }
     }
 
+    /// Code stays what it is, but for what is created or destroyed.
+    fn is_volatile(&self) -> bool {
+        self.fields() != field::CODE
+    }
+
     fn parts(&self) -> Vec<Self> {
         match self {
             Self::Account(observation) => observation.parts().into_iter().map(Self::Account).collect(),

@@ -19,7 +19,7 @@ use revm::{
     state::{Account, EvmState},
 };
 
-use crate::{AccountDelta, BalanceStep, EvmDelta, EvmKey, Existence, StateHandle, handle::Loaded};
+use crate::{AccountDelta, BalanceStep, EvmDelta, EvmKey, Existence, NewCode, StateHandle, handle::Loaded};
 
 /// Before EIP-161: the accounts that a transaction touched and left empty. To be asked before the journal is finalized.
 pub(crate) fn touched_and_empty(state: &EvmState, spec: SpecId) -> Vec<Address> {
@@ -105,7 +105,7 @@ fn write_changes(
     let delta = AccountDelta {
         balance: balance_step(loaded, info.balance),
         nonce: (info.nonce != loaded.nonce).then_some(info.nonce),
-        code: (info.code_hash != loaded.code_hash).then(|| (info.code_hash, info.code.clone())),
+        code: (info.code_hash != loaded.code_hash).then(|| NewCode::new(info.code_hash, info.code.clone())),
         existence,
         clears_storage,
     };

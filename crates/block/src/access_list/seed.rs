@@ -9,9 +9,11 @@
 use std::iter::Peekable;
 
 use alloy_eip7928::AccountChanges;
-use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
+use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use ropewalk_engine::{Engine, Memory, Position};
-use ropewalk_evm::{AccountDelta, AccountValue, BalanceStep, EvmDelta, EvmKey, EvmProgram, EvmValue, Existence};
+use ropewalk_evm::{
+    AccountDelta, AccountValue, BalanceStep, EvmDelta, EvmKey, EvmProgram, EvmValue, Existence, NewCode,
+};
 use ropewalk_state::{Account, AccountChange, Changes, SlotChange, StateError, StateReader};
 
 use super::{AccessList, AccessListExtension};
@@ -229,8 +231,8 @@ impl Step<'_> {
     /// The seed, which says every field where the account's value below it is known.
     fn delta(&self, known: Option<&mut AccountValue>) -> EvmDelta {
         let code = self.code.map(|bytes| match bytes {
-            [] => (KECCAK256_EMPTY, None),
-            bytes => (keccak256(bytes), Some(analysed(bytes.to_vec().into()))),
+            [] => NewCode::Empty,
+            bytes => NewCode::new(keccak256(bytes), Some(analysed(bytes.to_vec().into()))),
         });
         let existence = match self.exists {
             None => Existence::UnlessEmpty,

@@ -108,7 +108,7 @@ impl<P: Program> Memory<P> {
 
     /// Whether the last committed write of a cell is that of the transaction at `position`.
     fn is_folded(&self, cell: CellId, position: Position) -> bool {
-        self.table.cell(cell).state.lock().committed.as_ref().is_some_and(|(at, _)| *at == position)
+        self.table.cell(cell).state.0.lock().committed.as_ref().is_some_and(|(at, _)| *at == position)
     }
 
     /// Folds those versions of a cell that are committed, as far as that takes no look at others. Readers notice nothing.
@@ -129,7 +129,7 @@ impl<P: Program> Memory<P> {
             }
             // Incarnations that a run left behind when it ended early are not committed.
             let cleared = self.latest_clear(id, frontier);
-            let mut state = cell.state.lock().copied();
+            let mut state = cell.state.0.lock().copied();
             state.fold_all(frontier, cleared, || P::hidden(key), cell.base.get());
             let Some((_, value)) = &state.committed else { continue };
             with(Final { key, base: cell.base.get(), value, cleared: state.cleared.is_some() });

@@ -51,7 +51,7 @@ impl<P: Program> Remains<'_, P> {
                 with(Remnant { key, base, value: None });
                 continue;
             }
-            let state = cell.state.get_mut();
+            let state = cell.state.0.get_mut();
             let hides = || self.clears.get(&P::shadow(key)?).copied();
             let clear = if self.clears.is_empty() { None } else { hides() };
             state.fold_all(self.frontier, clear, || P::hidden(key), base.as_ref());
@@ -76,7 +76,7 @@ impl<P: Program> Memory<P> {
         let mut clears = HashMap::default();
         if self.clears.load(Ordering::Acquire) {
             for (_, key, cell) in self.table.iter() {
-                let cleared = cell.state.lock().cleared_below(frontier);
+                let cleared = cell.state.0.lock().cleared_below(frontier);
                 clears.extend(cleared.map(|at| (key.clone(), at)));
             }
         }

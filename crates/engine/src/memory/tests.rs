@@ -134,7 +134,7 @@ impl Pair {
     }
 
     fn interned(&self, writes: &[(Key, Change)]) -> Vec<Write<Toy>> {
-        writes.iter().map(|(key, delta)| Write { cell: self.memory.intern(key), delta: *delta }).collect()
+        writes.iter().map(|(key, delta)| Write { seen: u32::MAX, cell: self.memory.intern(key), delta: *delta }).collect()
     }
 
     fn cells(&self, position: u32) -> Vec<CellId> {
@@ -183,8 +183,9 @@ impl Pair {
                 self.advance();
             }
             Happening::Register { position, key, seen } if position >= self.model.frontier => {
-                let read = Read { cell: self.memory.intern(&key), seen: u32::MAX, observation: seen };
-                let holds = self.memory.register(Position(position), &[read]).expect("the base state is whole");
+                let mut reads = Reads::default();
+                reads.push(self.memory.intern(&key), u32::MAX, seen);
+                let holds = self.memory.register(Position(position), &reads).expect("the base state is whole");
                 assert_eq!(holds, seen.holds(&self.model.resolve(key, position).0), "{seen:?} of {key:?}");
                 self.model.readers.push((position, key, seen));
             }
@@ -195,7 +196,7 @@ impl Pair {
     fn publish(&mut self, position: u32, writes: Vec<(Key, Change)>, dirty: &mut Vec<Position>) {
         let before = self.cells(position);
         let incarnation = self.model.entries.get(&position).map_or(0, |entry| entry.incarnation + 1);
-        self.memory.publish(Position(position), Incarnation(incarnation), &self.interned(&writes), &before, dirty);
+        self.memory.publish(Position(position), Incarnation(incarnation), &self.interned(&writes), &before, dirty, |_, _, _| ());
         self.model.entries.insert(position, Entry { writes, estimate: false, incarnation });
     }
 
@@ -300,12 +301,14 @@ fn memory() -> Memory<Toy> {
 
 const KEY: Key = Key::Member(0, 0);
 
-fn read(memory: &Memory<Toy>, observation: Seen) -> Read<Toy> {
-    Read { cell: memory.intern(&KEY), seen: 0, observation }
+fn read(memory: &Memory<Toy>, observation: Seen) -> Reads<Toy> {
+    let mut reads = Reads::default();
+    reads.push(memory.intern(&KEY), 0, observation);
+    reads
 }
 
 fn write(memory: &Memory<Toy>, delta: Change) -> Write<Toy> {
-    Write { cell: memory.intern(&KEY), delta }
+    Write { seen: u32::MAX, cell: memory.intern(&KEY), delta }
 }
 
 /// Who is told of `second`, written over `first` at position 1, when position 3 relies on `seen`.
@@ -314,10 +317,10 @@ fn told(seen: Seen, first: &[Change], second: &[Change]) -> bool {
     let writes = |deltas: &[Change]| deltas.iter().map(|delta| write(&memory, *delta)).collect::<Vec<_>>();
     let cells = vec![memory.intern(&KEY); first.len()];
     let mut dirty = Vec::new();
-    memory.publish(Position(1), Incarnation(0), &writes(first), &[], &mut dirty);
-    memory.register(Position(3), &[read(&memory, seen)]).expect("the base state is whole");
+    memory.publish(Position(1), Incarnation(0), &writes(first), &[], &mut dirty, |_, _, _| ());
+    memory.register(Position(3), &read(&memory, seen)).expect("the base state is whole");
     dirty.clear();
-    memory.publish(Position(1), Incarnation(1), &writes(second), &cells, &mut dirty);
+    memory.publish(Position(1), Incarnation(1), &writes(second), &cells, &mut dirty, |_, _, _| ());
     dirty.contains(&Position(3))
 }
 
@@ -347,7 +350,7 @@ fn bounded_step_is_judged_after_the_own_steps_before_it() {
     let memory = memory();
     let fits = |deltas: &[Change]| {
         let writes: Vec<_> = deltas.iter().map(|delta| write(&memory, *delta)).collect();
-        memory.validate(Position(1), &[], &writes).expect("the base state is whole").is_none()
+        memory.validate(Position(1), &Reads::default(), &writes, &bounded(&writes)).expect("the base state is whole").is_none()
     };
     assert!(!fits(&[Change::bounded(-5)]));
     assert!(fits(&[Change::step(5), Change::bounded(-5)]));
@@ -362,7 +365,7 @@ fn own_clear_hides_older_writes_in_whatever_order_it_is_written() {
         let old = [write(&memory, Change::step(7))];
         memory.fold(Position(1), &old, &mut Vec::new()).expect("the base state is whole");
         let mut writes =
-            vec![Write { cell: memory.intern(&group), delta: Change::clear(0) }, write(&memory, Change::step(2))];
+            vec![Write { seen: u32::MAX, cell: memory.intern(&group), delta: Change::clear(0) }, write(&memory, Change::step(2))];
         if !clear_first {
             writes.reverse();
         }
@@ -378,7 +381,7 @@ fn clear_that_is_not_committed_hides_no_committed_value() {
     let memory = memory();
     memory.fold(Position(1), &[write(&memory, Change::set(7))], &mut Vec::new()).expect("the base is whole");
     memory.set_frontier(Position(2));
-    let clear = Write { cell: memory.intern(&Key::Group(0)), delta: Change::clear(0) };
-    memory.publish(Position(2), Incarnation(0), &[clear], &[], &mut Vec::new());
+    let clear = Write { seen: u32::MAX, cell: memory.intern(&Key::Group(0)), delta: Change::clear(0) };
+    memory.publish(Position(2), Incarnation(0), &[clear], &[], &mut Vec::new(), |_, _, _| ());
     assert_eq!(crate::toy::trial::committed(&memory)[&KEY].0.word, 7);
 }

@@ -1,6 +1,8 @@
 //! Whether what an attempt observed is true of the values that its position sees.
 
-use super::{Estimates, Memory, Read, Unresolved, Write};
+use smallvec::SmallVec;
+
+use super::{Estimates, Look, Memory, Reads, Unresolved, Write};
 use crate::{CellId, Delta, Fields, Observation, Position, Program, cell::Reader, sync::Ordering};
 
 /// What was found not to hold.
@@ -14,64 +16,96 @@ pub(crate) struct Wrong {
 
 impl<P: Program> Memory<P> {
     /// Whether everything that an attempt relied upon holds as of `position`, and its steps fit: `None`, or what was found
-    /// wrong first.
+    /// wrong first. `bounded` are the writes that may not.
     pub(crate) fn validate(
         &self,
         position: Position,
-        reads: &[Read<P>],
+        reads: &Reads<P>,
         writes: &[Write<P>],
+        bounded: &[Bounded],
     ) -> Result<Option<Wrong>, Unresolved<P::Fault>> {
-        // What a clear hides is not counted as a change of what it hides.
-        let clears = self.clears.load(Ordering::Acquire);
-        for read in reads {
-            if !clears && self.table.cell(read.cell).changes.load(Ordering::Acquire) == read.seen {
+        for (at, Look { cell, seen }) in reads.looks().iter().copied().enumerate() {
+            if self.is_unchanged(cell, seen) {
                 continue;
             }
-            let judge = |value: &P::Value, _| match read.observation.holds(value) {
+            let observation = reads.observation(at);
+            let judge = |value: &P::Value, _| match observation.holds(value) {
                 true => None,
-                false => Some(failing(&read.observation, value)),
+                false => Some(failing(observation, value)),
             };
-            if let Some(fields) = self.resolve(read.cell, position, Estimates::Take, judge)? {
-                return Ok(Some(Wrong { cell: Some(read.cell), fields }));
+            if let Some(fields) = self.resolve(cell, position, Estimates::Take, judge)? {
+                return Ok(Some(Wrong { cell: Some(cell), fields }));
             }
         }
-        for (at, write) in writes.iter().enumerate().filter(|(_, write)| write.delta.is_bounded()) {
-            // A step starts from what the attempt's own steps before it lead to.
-            let mut before = writes[..at].iter().filter(|other| other.cell == write.cell).peekable();
-            let fits = |value: &P::Value, _| {
-                if before.peek().is_none() {
-                    return write.delta.fits(value);
-                }
-                let mut value = value.clone();
-                before.for_each(|other| other.delta.apply(&mut value));
-                write.delta.fits(&value)
-            };
-            if !self.resolve(write.cell, position, Estimates::Take, fits)? {
-                return Ok(Some(Wrong { cell: Some(write.cell), fields: write.delta.fields() }));
+        for Bounded { cell, at, seen } in bounded.iter().copied() {
+            if !self.is_unchanged(cell, seen) && !self.fits(position, writes, at as usize)? {
+                return Ok(Some(Wrong { cell: Some(cell), fields: writes[at as usize].delta.fields() }));
             }
         }
         Ok(None)
     }
 
+    /// Whether a write fits what lies below `position`.
+    fn fits(&self, position: Position, writes: &[Write<P>], at: usize) -> Result<bool, Unresolved<P::Fault>> {
+        let write = &writes[at];
+        // A step starts from what the attempt's own steps before it lead to.
+        let mut before = writes[..at].iter().filter(|other| other.cell == write.cell).peekable();
+        self.resolve(write.cell, position, Estimates::Take, |value: &P::Value, _| {
+            if before.peek().is_none() {
+                return write.delta.fits(value);
+            }
+            let mut value = value.clone();
+            before.for_each(|other| other.delta.apply(&mut value));
+            write.delta.fits(&value)
+        })
+    }
+
     /// Notes who observed what, and tells whether an observation already fails. From here on, every write that may
     /// make one fail names the transaction in its dirty list, save one that clears a shadow: readers of the shadowed
     /// keys are not known to it, and are found wrong at their commit.
-    pub(crate) fn register(&self, position: Position, reads: &[Read<P>]) -> Result<bool, Unresolved<P::Fault>> {
+    pub(crate) fn register(&self, position: Position, reads: &Reads<P>) -> Result<bool, Unresolved<P::Fault>> {
         let frontier = self.frontier();
         let clears = self.clears.load(Ordering::Acquire);
         let mut holds = true;
-        for read in reads {
+        for (Look { cell, seen }, observation) in reads.iter().filter(|(_, observation)| observation.is_volatile()) {
             let changed = {
-                let mut state = self.table.cell(read.cell).state.lock();
-                state.add_reader(Reader { position, fields: read.observation.fields() }, frontier);
-                state.changes != read.seen
+                let mut state = self.table.cell(cell).state.0.lock();
+                state.add_reader(Reader { position, fields: observation.fields() }, frontier);
+                state.changes != seen
             };
             if holds && (changed || clears) {
-                holds = self.resolve(read.cell, position, Estimates::Take, |value, _| read.observation.holds(value))?;
+                holds = self.resolve(cell, position, Estimates::Take, |value, _| observation.holds(value))?;
             }
         }
         Ok(holds)
     }
+}
+
+/// A write that may turn out not to [fit](Delta::fits).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounded {
+    cell: CellId,
+    /// Its place among the writes.
+    at: u32,
+    /// [`CellState::changes`](crate::cell::CellState::changes) when it was known to fit.
+    seen: u32,
+}
+
+impl Bounded {
+    /// What fits a cell at a count of changes fits it at another.
+    pub(crate) fn moved(&mut self, cell: CellId, from: u32, to: u32) {
+        if self.cell == cell && self.seen == from {
+            self.seen = to;
+        }
+    }
+}
+
+/// Those of the writes that may turn out not to fit.
+pub(crate) fn bounded<P: Program>(writes: &[Write<P>]) -> SmallVec<[Bounded; 2]> {
+    let bounded = |(at, write): (u32, &Write<P>)| {
+        write.delta.is_bounded().then_some(Bounded { cell: write.cell, at, seen: write.seen })
+    };
+    (0..).zip(writes).filter_map(bounded).collect()
 }
 
 /// The fields of what in an observation is not true of `value`.

@@ -31,7 +31,7 @@ pub(crate) struct Runner<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<
     /// Where the attempt that begins next waits.
     meeting: Option<Meeting>,
     dirty: Vec<Position>,
-    /// Emptied read and write sets, to be filled again.
+    /// Read and write sets of attempts that are over, to be filled again.
     spare: Vec<Sets<P>>,
     parks: bool,
 }
@@ -47,7 +47,7 @@ enum Stage<P: Program> {
 }
 
 /// A read set and a write set.
-type Sets<P> = (Vec<Read<P>>, Vec<Write<P>>);
+type Sets<P> = (Reads<P>, Vec<Write<P>>);
 
 /// Why an attempt came to nothing.
 enum Failure<F> {
@@ -55,7 +55,7 @@ enum Failure<F> {
     Panicked(String),
 }
 
-/// Emptied buffers that a worker keeps.
+/// Sets that a worker keeps.
 const MOST_SPARE: usize = 64;
 
 impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner<'a, 'r, P, F, H, R> {
@@ -181,8 +181,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         match catching(|| worker.execute(&run.transactions[index.at()], view)) {
             Ok(Ok(output)) => {
                 run.event(self.number, Event::Executed { index, incarnation });
-                let (reads, writes) = (std::mem::take(&mut view.reads), std::mem::take(&mut view.writes));
-                Ok(Attempt { reads, writes, output, published: false, prepared: false })
+                Ok(Attempt::of(view, output))
             }
             Ok(Err(interrupt)) => Err(Failure::Interrupted(interrupt)),
             Err(message) => {
@@ -284,7 +283,11 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let before = self.run.slots[index.at()].lock().take().map(|former| *former);
         let cells: Vec<CellId> =
             before.iter().flat_map(|former| former.writes.iter().map(|write| write.cell)).collect();
-        memory.publish(position, incarnation, &attempt.writes, &cells, &mut self.dirty);
+        let Attempt { reads, writes, bounded, .. } = &mut attempt;
+        memory.publish(position, incarnation, writes, &cells, &mut self.dirty, |cell, from, to| {
+            reads.moved(cell, from, to);
+            bounded.iter_mut().for_each(|bounded| bounded.moved(cell, from, to));
+        });
         (attempt.published, attempt.prepared) = (true, memory.is_prepared(&attempt.writes));
         if let Some(former) = before {
             self.discard(former);
@@ -307,7 +310,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             if let Some(attempt) = &mut *slot.lock() {
                 // A failing observation is found again by validation.
                 let _holds = judged(|| memory.register(position, &attempt.reads), true);
-                memory.publish(position, Incarnation(0), &attempt.writes, &[], &mut self.dirty);
+                memory.publish(position, Incarnation(0), &attempt.writes, &[], &mut self.dirty, |_, _, _| ());
                 attempt.published = true;
             }
         }
@@ -320,7 +323,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let memory = self.run.memory;
         let slot = self.run.slots[index.at()].lock();
         let attempt = slot.as_ref().expect("an executed transaction has its result in its slot");
-        let wrong = judged(|| memory.validate(index.position(), &attempt.reads, &attempt.writes), None);
+        let wrong = judged(|| memory.validate(index.position(), &attempt.reads, &attempt.writes, &attempt.bounded), None);
         drop(slot);
         match wrong {
             None => self.run.event(self.number, Event::Validated { index }),
@@ -346,7 +349,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let former = run.slots[index.at()].lock().take().map(|former| *former);
         // A base state that fails a validation need not be asked in order: what was read may follow from what was wrong.
         if let Some(attempt) = former {
-            let look = || run.memory.validate(index.position(), &attempt.reads, &attempt.writes);
+            let look = || run.memory.validate(index.position(), &attempt.reads, &attempt.writes, &attempt.bounded);
             let unknown = Some(Wrong { cell: None, fields: 0 });
             let Some(wrong) = judged(look, unknown) else { return self.keep(index, attempt, true, false) };
             self.found_wrong(index, incarnation, wrong);
@@ -385,7 +388,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     /// Hands a right result to the hook and makes it part of the committed state.
     fn keep(&mut self, index: TxIndex, attempt: Attempt<P>, speculated: bool, wasted: bool) -> Option<Report> {
         let run = self.run;
-        let Attempt { reads, writes, output, published, prepared } = attempt;
+        let Attempt { reads, writes, output, published, prepared, .. } = attempt;
         let cost = P::cost(&output);
         let seeded = run.options.seeded;
         let prepared = if seeded || prepared { Ok(()) } else { run.memory.prepare(index.position(), &writes) };
@@ -468,10 +471,10 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         self.recycle(attempt.reads, attempt.writes);
     }
 
-    fn recycle(&mut self, mut reads: Vec<Read<P>>, mut writes: Vec<Write<P>>) {
+    /// Keeps the sets of an attempt that is over. They are emptied by whoever fills them again: they are another core's, and
+    /// everybody waits for whoever commits.
+    fn recycle(&mut self, reads: Reads<P>, writes: Vec<Write<P>>) {
         if self.spare.len() < MOST_SPARE {
-            reads.clear();
-            writes.clear();
             self.spare.push((reads, writes));
         }
     }

@@ -36,7 +36,7 @@ prop_compose! {
     fn delta()(
         balance in step(),
         nonce in proptest::option::of(0..3u64),
-        code in proptest::option::of(hash().prop_map(|hash| (hash, None))),
+        code in proptest::option::of(hash().prop_map(|hash| NewCode::new(hash, None))),
         existence in prop_oneof![Just(Existence::Derived), Just(Existence::Present), Just(Existence::Absent)],
         clears_storage: bool,
     ) -> AccountDelta {

@@ -4,7 +4,10 @@
 //! happens in the order of virtual time, on however few cores, and in the same way each time. Among equals the lower number
 //! goes first. The scheduler's lock is held by one worker at a time: who comes while it is held waits.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
 
 use ropewalk_engine::{Event, Probe, Turns, TxIndex};
 
@@ -32,6 +35,8 @@ struct State {
     lock_free: f64,
     /// Parked workers, the longest parked first.
     parked: Vec<usize>,
+    /// Transactions that somebody has foretold.
+    foretold: HashSet<TxIndex>,
     /// Workers whose attempts wait for what others run.
     paused: Vec<usize>,
 }
@@ -44,6 +49,8 @@ struct Timed {
     before: Before,
     /// When the attempt under way began, and how long it takes.
     attempt: (f64, f64),
+    /// Whether what it commits was made for it.
+    runs: bool,
 }
 
 /// What a worker did last, which decides what the way to its next step costs.
@@ -152,6 +159,7 @@ impl Shared {
                 let mut state = self.lock();
                 let now = state.workers[worker].now;
                 state.workers[worker].attempt = (now, self.costs.execution(index, speculative));
+                state.workers[worker].runs = true;
             }
             Event::Executed { index, .. } => {
                 // A frontier run goes on to its commit, which was paid for.
@@ -160,10 +168,14 @@ impl Shared {
                 }
             }
             Event::Commit { index } => {
-                self.charge(state, worker, Some(index), self.costs.commit);
-                self.lock().workers[worker].before = Before::Committing;
+                let is_unseen = state.workers[worker].before == Before::Executed(index) || state.foretold.contains(&index);
+                let fold = if is_unseen { self.costs.fold } else { 0.0 };
+                self.charge(state, worker, Some(index), self.costs.commit + fold);
+                let mut state = self.lock();
+                (state.workers[worker].before, state.workers[worker].runs) = (Before::Committing, false);
             }
-            Event::Foretell { .. } => {
+            Event::Foretell { index, count } => {
+                state.foretold.extend((index.0..index.0 + count).map(TxIndex));
                 self.charge(state, worker, None, 0.0);
                 self.lock().workers[worker].before = Before::Reported;
             }
@@ -171,7 +183,15 @@ impl Shared {
                 self.charge(state, worker, None, self.costs.validate);
                 self.lock().workers[worker].before = Before::Reported;
             }
-            Event::Committed { .. } | Event::Validated { .. } => state.workers[worker].before = Before::Reported,
+            Event::Committed { .. } => {
+                let Timed { now, runs, .. } = state.workers[worker];
+                if runs {
+                    self.wait_until(state, worker, now + self.costs.fold);
+                    state = self.lock();
+                }
+                state.workers[worker].before = Before::Reported;
+            }
+            Event::Validated { .. } => state.workers[worker].before = Before::Reported,
             Event::Aborted { .. } => {
                 if state.workers[worker].before != Before::Committing {
                     state.workers[worker].before = Before::Reported;

@@ -10,6 +10,7 @@
 //! recorder itself takes is taken off.
 
 use std::{
+    collections::HashSet,
     fmt,
     time::{Duration, Instant},
 };
@@ -25,8 +26,10 @@ pub(super) struct Costs {
     pub(super) publish: f64,
     /// From the end of an attempt to the commit of it by the same worker.
     pub(super) hand_over: f64,
-    /// Validating and folding.
+    /// Committing a result that others can see.
     pub(super) commit: f64,
+    /// What committing takes longer where nobody could see the result before: it is made part of the committed values.
+    pub(super) fold: f64,
     /// Looking at a result again.
     pub(super) validate: f64,
     /// Until another thread begins.
@@ -47,9 +50,10 @@ impl Costs {
 
 impl fmt::Display for Costs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { claim, publish, hand_over, commit, validate, start, wake, executions } = self;
+        let Self { claim, publish, hand_over, commit, fold, validate, start, wake, executions } = self;
         let (speculative, frontier) = executions.iter().fold((0.0, 0.0), |sum, each| (sum.0 + each.0, sum.1 + each.1));
         write!(f, "claim {claim:.0}, publish {publish:.0}, hand over {hand_over:.0}, commit {commit:.0}, ")?;
+        write!(f, "fold {fold:.0}, ")?;
         write!(f, "validate {validate:.0}, start {start:.0}, wake {wake:.0}, ")?;
         write!(f, "all transactions {speculative:.0} speculative, {frontier:.0} at the frontier")
     }
@@ -64,7 +68,9 @@ pub(super) struct Samples {
     claim: Vec<f64>,
     publish: Vec<f64>,
     hand_over: Vec<f64>,
+    /// Of what was published, and of what was not.
     commit: Vec<f64>,
+    commit_unseen: Vec<f64>,
     validate: Vec<f64>,
     /// By transaction.
     speculations: Vec<Vec<f64>>,
@@ -100,10 +106,15 @@ impl Samples {
         {
             self.start.push(nanoseconds(other.saturating_sub(mine)));
         }
-        timeline.workers.iter().for_each(|spans| self.add_worker(spans, event_cost));
+        let foretold = timeline.spans().filter_map(|span| match span.step {
+            Step::Foretell { index, count } => Some(index.0..index.0 + count),
+            _ => None,
+        });
+        let foretold: HashSet<u32> = foretold.flatten().collect();
+        timeline.workers.iter().for_each(|spans| self.add_worker(spans, &foretold, event_cost));
     }
 
-    fn add_worker(&mut self, spans: &[Span], event_cost: f64) {
+    fn add_worker(&mut self, spans: &[Span], foretold: &HashSet<u32>, event_cost: f64) {
         let cost = |time: Duration| (nanoseconds(time) - event_cost).max(0.0);
         let mut at = 0;
         while at < spans.len() {
@@ -118,7 +129,8 @@ impl Samples {
                     let each = cost(span.duration()) / f64::from(count);
                     (0..count).for_each(|at| self.speculations[(index.0 + at) as usize].push(each));
                 }
-                Step::Commit { .. } if span.complete => {
+                Step::Commit { index } if span.complete => {
+                    let made = spans[..at].last().is_some_and(|before| is_attempt(before.step, index));
                     let mut rest = cost(span.duration());
                     for run in &spans[at + 1..at + 1 + enclosed] {
                         if let Step::Execute { index, .. } = run.step {
@@ -126,7 +138,9 @@ impl Samples {
                             rest -= nanoseconds(run.duration()) + event_cost;
                         }
                     }
-                    self.commit.push(rest.max(0.0));
+                    let is_unseen = made || enclosed > 0 || foretold.contains(&index.0);
+                    let samples = if is_unseen { &mut self.commit_unseen } else { &mut self.commit };
+                    samples.push(rest.max(0.0));
                 }
                 Step::Validate { .. } if span.complete => self.validate.push(cost(span.duration())),
                 _ => {}
@@ -142,7 +156,7 @@ impl Samples {
     fn add_way(&mut self, from: &Span, to: &Span, cost: f64) {
         match (from.step, to.step) {
             (Step::Wait, _) | (_, Step::Wait) => {}
-            (Step::Execute { index, .. }, Step::Commit { index: next }) if index == next => self.hand_over.push(cost),
+            (made, Step::Commit { index }) if is_attempt(made, index) => self.hand_over.push(cost),
             (Step::Execute { .. }, _) => self.publish.push(cost),
             (Step::Commit { .. } | Step::Validate { .. } | Step::Foretell { .. }, _) => self.claim.push(cost),
         }
@@ -152,12 +166,15 @@ impl Samples {
     pub(super) fn costs(&self, alone: &Self, wake: f64) -> Costs {
         let either = |of: fn(&Self) -> &Vec<f64>| typical(of(self)).or_else(|| typical(of(alone)));
         let claim = either(|samples| &samples.claim).unwrap_or_default();
+        let unseen = either(|samples| &samples.commit_unseen);
+        let commit = typical(&self.commit).or(unseen).unwrap_or_default();
         let publish = typical(&self.publish).map_or(claim, |publish| (publish - claim).max(0.0));
         Costs {
             claim,
             publish,
             hand_over: typical(&self.hand_over).unwrap_or(claim),
-            commit: either(|samples| &samples.commit).unwrap_or_default(),
+            commit,
+            fold: (unseen.unwrap_or(commit) - commit).max(0.0),
             validate: typical(&self.validate).unwrap_or(claim),
             start: typical(&self.start).unwrap_or(wake),
             wake,
@@ -184,6 +201,11 @@ impl Samples {
     pub(super) fn outside(&self) -> f64 {
         typical(&self.outside).unwrap_or_default()
     }
+}
+
+/// Whether a step is an attempt of this transaction.
+fn is_attempt(step: Step, of: TxIndex) -> bool {
+    matches!(step, Step::Execute { index, .. } if index == of)
 }
 
 /// Samples of one transaction that are believed.
@@ -236,6 +258,7 @@ mod tests {
             publish: 60.0,
             hand_over: 10.0,
             commit: 25.0,
+            fold: 0.0,
             validate: 50.0,
             start: 50.0,
             wake: 5.0,

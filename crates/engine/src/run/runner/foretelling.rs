@@ -29,9 +29,7 @@ impl<P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner<'_, '_,
         let view = &mut self.view;
         match catching(|| worker.foretell(&run.transactions[index.at()], view)) {
             Ok(output) => {
-                let output = output.ok().flatten()?;
-                let (reads, writes) = (std::mem::take(&mut view.reads), std::mem::take(&mut view.writes));
-                Some(Attempt { reads, writes, output, published: false, prepared: false })
+                Some(Attempt::of(view, output.ok().flatten()?))
             }
             Err(_) => {
                 self.start_over();

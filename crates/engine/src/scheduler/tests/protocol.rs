@@ -69,8 +69,14 @@ impl Workers {
     fn claim(&mut self) -> bool {
         let is_worth_waking_for = self.scheduler.has_work();
         let task = self.scheduler.next();
-        let is_fresh =
-            matches!(task, Some(Task::Execute { incarnation: FIRST, last_word: false, .. } | Task::Foretell { .. }));
+        let is_fresh = matches!(
+            task,
+            Some(
+                Task::Execute { incarnation: FIRST, last_word: false, .. }
+                    | Task::Begin { incarnation: FIRST, .. }
+                    | Task::Foretell { .. }
+            )
+        );
         assert!(task.is_none() || is_fresh || is_worth_waking_for, "nobody would have been woken for {task:?}");
         task.is_some_and(|task| self.take(task))
     }
