@@ -196,6 +196,11 @@ impl<P: Program> View<P> {
         self.writes.clear();
     }
 
+    /// The lower transaction that an attempt was to wait for, if it ended without having come to where they meet.
+    pub(crate) fn missed(&mut self) -> Option<Meeting> {
+        self.meeting.take()
+    }
+
     /// Whether the attempt was held up until a lower transaction had written what it reads: the time that it took says nothing.
     pub fn has_waited(&self) -> bool {
         self.waited

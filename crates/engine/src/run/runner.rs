@@ -155,6 +155,10 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     fn speculate(&mut self, index: TxIndex, incarnation: Incarnation, last_word: bool, withhold: bool) -> Stage<P> {
         match self.attempt(index, incarnation, Standing::Speculative) {
             Ok(attempt) => {
+                let attempt = match self.with_meeting_over(index, incarnation, attempt) {
+                    Ok(attempt) => attempt,
+                    Err(report) => return Stage::Claim(Some(report)),
+                };
                 if withhold {
                     self.run.slots[index.at()].lock().replace(Box::new(attempt));
                     return Stage::Claim(Some(Report::Executed { index }));
@@ -163,6 +167,24 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             }
             Err(failure) => Stage::Claim(Some(self.give_up(index, incarnation, failure, last_word))),
         }
+    }
+
+    /// An attempt that was to meet a lower transaction on the way and has not: what it met instead is as likely to be wrong, so
+    /// nobody sees it before that transaction is executed and what was observed still holds.
+    fn with_meeting_over(
+        &mut self,
+        index: TxIndex,
+        incarnation: Incarnation,
+        attempt: Attempt<P>,
+    ) -> Result<Attempt<P>, Report> {
+        let Some(Meeting { with, .. }) = self.view.missed() else { return Ok(attempt) };
+        self.run.dispatch.wait_for(with, self.number, self.parks);
+        let Attempt { reads, writes, bounded, .. } = &attempt;
+        let look = || self.run.memory.validate(index.position(), reads, writes, bounded);
+        let Some(wrong) = judged(look, None) else { return Ok(attempt) };
+        self.found_wrong(index, incarnation, wrong);
+        self.discard(attempt);
+        Err(Report::Aborted { index, on: None })
     }
 
     /// Runs one attempt; the view's read and write sets go into the result.
