@@ -6,10 +6,11 @@
 //! speculating upon, and there are [`MOST_WORKERS`] workers on threads of their own. One thread stays one thread.
 
 use std::{
+    cell::Cell,
     num::NonZeroUsize,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -25,15 +26,19 @@ use crate::BlockTransaction;
 const ONE_IN: u32 = 8;
 /// Typical time of a read from which on it is worth another thread, in nanoseconds.
 const SLOW_NS: u64 = 20_000;
-/// What a read is taken to take before any was timed, in nanoseconds.
+/// What a read is taken to take before any was timed, and at least, in nanoseconds: how fast a fast one is makes no difference.
 const UNKNOWN_NS: u64 = 1_000;
 /// Workers that wait at the same time.
 const MOST_WORKERS: usize = 32;
+thread_local! {
+    /// Reads of this thread.
+    static READS: Cell<u32> = const { Cell::new(0) };
+}
+
 /// What an executor knows about its state's latency, kept from block to block.
 #[derive(Debug)]
 pub struct SlowReads {
     typical_ns: AtomicU64,
-    reads: AtomicU32,
     /// Started when it is first needed.
     engine: OnceLock<Option<Engine>>,
 }
@@ -60,25 +65,27 @@ impl SlowReads {
     }
 
     fn time<T>(&self, read: impl FnOnce() -> T) -> T {
-        // Not exact: two threads may time the same read, or none.
-        let number = self.reads.load(Ordering::Relaxed);
-        self.reads.store(number.wrapping_add(1), Ordering::Relaxed);
+        // Each thread counts by itself: a count that all change is fetched from another core at every read.
+        let number = READS.get();
+        READS.set(number.wrapping_add(1));
         if !number.is_multiple_of(ONE_IN) {
             return read();
         }
         let begun = Instant::now();
         let result = read();
-        let took = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1);
+        let took = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX).max(UNKNOWN_NS);
         let typical = self.typical_ns();
         let next = if took > typical { took.min(typical.saturating_mul(2)) } else { took.max(typical / 2) };
-        self.typical_ns.store(next, Ordering::Relaxed);
+        if next != typical {
+            self.typical_ns.store(next, Ordering::Relaxed);
+        }
         result
     }
 }
 
 impl Default for SlowReads {
     fn default() -> Self {
-        Self { typical_ns: AtomicU64::new(UNKNOWN_NS), reads: AtomicU32::new(0), engine: OnceLock::new() }
+        Self { typical_ns: AtomicU64::new(UNKNOWN_NS), engine: OnceLock::new() }
     }
 }
 

@@ -167,11 +167,15 @@ impl<P: Program> CellState<P> {
     /// Drops the versions up to and including that of the transaction at `position`, which are part of the committed value or
     /// replaced by it.
     pub(crate) fn drop_through(&mut self, position: Position) {
-        let count = self.versions.partition_point(|version| version.position <= position);
-        self.drop_first(count);
+        if !self.versions.is_empty() {
+            self.drop_first(self.versions.partition_point(|version| version.position <= position));
+        }
     }
 
     fn drop_first(&mut self, count: usize) {
+        if count == 0 {
+            return;
+        }
         let clears = self.versions.range(..count).rev().find(|version| version.delta.clears_shadowed());
         self.cleared = clears.map(|version| version.position).max(self.cleared);
         self.versions.drain(..count);

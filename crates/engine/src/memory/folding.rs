@@ -66,15 +66,16 @@ impl<P: Program> Memory<P> {
                         state.committed = Some((position, value));
                     }
                     None => {
-                        if state.committed.is_none() {
-                            state.committed = Some((position, self.base_value(write.cell, cell)?.clone()));
+                        if !state.versions.is_empty() {
+                            state.fold_below(position, Some(self.base_value(write.cell, cell)?));
+                            state.drop_through(position);
                         }
-                        state.fold_below(position, None);
-                        state.drop_through(position);
-                        state.committed.iter_mut().for_each(|(at, value)| {
-                            *at = position;
-                            write.delta.apply(value);
-                        });
+                        let mut value = match state.committed.take() {
+                            Some((_, value)) => value,
+                            None => self.base_value(write.cell, cell)?.clone(),
+                        };
+                        write.delta.apply(&mut value);
+                        state.committed = Some((position, value));
                     }
                 }
                 if write.delta.clears_shadowed() {
