@@ -299,7 +299,8 @@ impl BlockExecutor {
         let foresight = self.foresight(block, list.is_some());
         let prepared = |(index, transaction): (usize, &BlockTransaction)| {
             let prepared = Transaction::new(Arc::clone(&transaction.env), spec);
-            let prepared = match foresight.as_ref().and_then(|foresight| foresight.follows(index).zip(Some(foresight))) {
+            let prepared = match foresight.as_ref().and_then(|foresight| foresight.follows(index).zip(Some(foresight)))
+            {
                 Some((lower, foresight)) => prepared.following(lower, foresight.meets(index)),
                 None => prepared,
             };

@@ -361,12 +361,12 @@ fn meetings<P: Program>(
     mode: Frontier,
 ) -> Vec<Option<Meeting>> {
     let meets = options.shortcuts.waits_in_reads && !options.seeded && mode == Frontier::Eager;
-    let meeting = |(transaction, (after, (_, effort))): (&P::Transaction, (&Option<u32>, &(u64, u64)))| {
-        let with = TxIndex((*after).filter(|_| meets && *effort >= EFFORT_WORTH_A_MEETING)?);
-        let key = P::meets(transaction).filter(|_| P::follows(transaction) == Some(with))?;
+    let meeting = |index: usize| {
+        let with = TxIndex(after[index].filter(|_| meets && weights[index].1 >= EFFORT_WORTH_A_MEETING)?);
+        let key = P::meets(&transactions[index]).filter(|_| P::follows(&transactions[index]) == Some(with))?;
         Some(Meeting { cell: memory.intern(key), with })
     };
-    transactions.iter().zip(after.iter().zip(weights)).map(meeting).collect()
+    (0..transactions.len()).map(meeting).collect()
 }
 
 /// A transaction that is worth nothing to another thread, but that one waits for which is, is worth a little: else all of

@@ -17,7 +17,7 @@
 //!
 //! - S1 The lowest uncommitted transaction is handed out before anything else, and only it is ever committed (I2).
 //! - S2 A transaction is blocked only on a lower one, and every transaction that is executed or committed wakes those
-//!   blocked on it: whoever waits, waits for something that can go on without it (I4).
+//!   blocked on it: whoever waits, waits for something that can go on without it (I4). Attempts wait for what is running.
 //! - S3 At most one worker holds the commit role.
 //! - S4 The weight reserved for speculation never exceeds its budget, except for the frontier's own incarnations and for what is
 //!   foretold, which happens to a transaction once.
@@ -30,17 +30,17 @@ use std::{
 use crate::{Conflict, Frontier, Incarnation, Position, Stats, TxIndex};
 
 mod adversary;
-mod early;
 mod foretelling;
 mod leaving;
 mod plan;
 mod task;
+mod waiting;
 mod window;
 
 use adversary::Adversary;
-pub(crate) use early::Outlook;
 pub(crate) use plan::Plan;
 pub(crate) use task::{Report, Task};
+pub(crate) use waiting::Outlook;
 use window::Window;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +131,12 @@ impl Scheduler {
         };
         let count = plan.weights.len() as u32;
         Self {
-            transactions: plan.weights.into_iter().zip(plan.after.into_iter().zip(plan.meets)).map(transaction).collect(),
+            transactions: plan
+                .weights
+                .into_iter()
+                .zip(plan.after.into_iter().zip(plan.meets))
+                .map(transaction)
+                .collect(),
             frontier: 0,
             committing: false,
             admitted: false,
@@ -363,17 +368,6 @@ impl Scheduler {
         (!waits && !is_taken && self.reserve(index)).then(|| self.execute(TxIndex(index), false))
     }
 
-    /// Whether a transaction that was not begun yet is to wait for another, and does from now on.
-    fn waits(&mut self, index: u32) -> bool {
-        let Some(after) = self.transaction(index).after.filter(|after| !self.is_past(*after)) else { return false };
-        self.transaction_mut(index).phase = Phase::Blocked;
-        self.transaction_mut(after).waiters.push(index);
-        if self.transaction(index).meets {
-            self.early.insert(index);
-        }
-        true
-    }
-
     fn fresh_task(&mut self) -> Option<Task> {
         let end = self.window_end();
         self.cursor = self.cursor.max(self.window_start());
@@ -467,17 +461,6 @@ impl Scheduler {
         self.stats.dependencies += 1;
         self.restart(index, Phase::Blocked);
         self.transaction_mut(on.0).waiters.push(index.0);
-    }
-
-    fn wake_waiters(&mut self, index: TxIndex) {
-        let waiters = std::mem::take(&mut self.transaction_mut(index.0).waiters);
-        for waiter in waiters {
-            if self.transaction(waiter).phase == Phase::Blocked {
-                self.transaction_mut(waiter).phase = Phase::Ready;
-                self.early.remove(&waiter);
-                self.ready.push(Reverse(waiter));
-            }
-        }
     }
 
     fn mark_dirty(&mut self, index: TxIndex) {

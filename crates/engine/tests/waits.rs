@@ -99,11 +99,7 @@ impl Base<Words> for Zeros {
 struct Runs;
 
 impl Worker<Words> for Runs {
-    fn execute(
-        &mut self,
-        transaction: &Transaction,
-        view: &mut View<Words>,
-    ) -> Result<u64, Interrupt<Infallible>> {
+    fn execute(&mut self, transaction: &Transaction, view: &mut View<Words>) -> Result<u64, Interrupt<Infallible>> {
         transaction.runs.fetch_add(1, Ordering::Relaxed);
         (transaction.attempt)(view)
     }
@@ -135,10 +131,7 @@ fn follower(lower: u32, key: u32, attempt: Attempt) -> Transaction {
     Transaction { follows: Some(lower), meets: Some(key), ..transaction(attempt) }
 }
 
-fn run(
-    transactions: &[Transaction],
-    options: &RunOptions,
-) -> (Vec<u64>, Result<Finished, RunError<Infallible>>) {
+fn run(transactions: &[Transaction], options: &RunOptions) -> (Vec<u64>, Result<Finished, RunError<Infallible>>) {
     let engine = Engine::new(NonZeroUsize::new(2).unwrap()).unwrap();
     let mut outputs = Outputs::default();
     let finished = engine.run(&Arc::new(Memory::new(Zeros, 8)), transactions, &Runs, &mut outputs, options);
@@ -164,7 +157,9 @@ fn signal() -> (impl Fn() + Send + Sync, impl Fn() -> bool + Send + Sync) {
 }
 
 /// The first writes when the second has begun, and waits a moment until that may have come to the read.
-fn writer_and_follower(ending: impl Fn() -> Result<u64, Interrupt<Infallible>> + Send + Sync + 'static) -> [Transaction; 2] {
+fn writer_and_follower(
+    ending: impl Fn() -> Result<u64, Interrupt<Infallible>> + Send + Sync + 'static,
+) -> [Transaction; 2] {
     let (say, has_begun) = signal();
     let writer = transaction(Box::new(move |view| {
         let met = has_begun();

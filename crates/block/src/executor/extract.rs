@@ -25,7 +25,7 @@ struct Part {
 }
 
 /// What is said of the accounts in one range of addresses, in no order.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct InRange {
     accounts: Vec<Written>,
     slots: Vec<(Address, SlotChange)>,
@@ -34,6 +34,7 @@ struct InRange {
 }
 
 /// An account that was written to.
+#[derive(Debug, Clone)]
 struct Written {
     address: Address,
     before: Option<Account>,
@@ -186,9 +187,8 @@ fn in_order<T>(all: &[T], address: impl Fn(&T) -> &Address) -> Vec<Place> {
 
 /// The places of slots, by address and slot.
 fn slots_in_order(slots: &[(Address, SlotChange)]) -> Vec<Place> {
-    let place = |(at, (address, change)): (usize, &(Address, SlotChange))| {
-        Place::new(address, change.slot.as_limbs()[3], at)
-    };
+    let place =
+        |(at, (address, change)): (usize, &(Address, SlotChange))| Place::new(address, change.slot.as_limbs()[3], at);
     let key = |place: &Place| (&slots[place.at].0, &slots[place.at].1.slot);
     let mut places = sorted(slots.iter().enumerate().map(place).collect(), |left, right| {
         let by_beginning = (left.address, left.slot).cmp(&(right.address, right.slot));
@@ -303,3 +303,6 @@ fn new_code(
     }
     Some((address, after.code_hash, value.code.as_ref().map(|code| code.original_bytes())))
 }
+
+#[cfg(test)]
+mod tests;

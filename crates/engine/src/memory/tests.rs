@@ -134,7 +134,10 @@ impl Pair {
     }
 
     fn interned(&self, writes: &[(Key, Change)]) -> Vec<Write<Toy>> {
-        writes.iter().map(|(key, delta)| Write { seen: u32::MAX, cell: self.memory.intern(key), delta: *delta }).collect()
+        writes
+            .iter()
+            .map(|(key, delta)| Write { seen: u32::MAX, cell: self.memory.intern(key), delta: *delta })
+            .collect()
     }
 
     fn cells(&self, position: u32) -> Vec<CellId> {
@@ -196,7 +199,14 @@ impl Pair {
     fn publish(&mut self, position: u32, writes: Vec<(Key, Change)>, dirty: &mut Vec<Position>) {
         let before = self.cells(position);
         let incarnation = self.model.entries.get(&position).map_or(0, |entry| entry.incarnation + 1);
-        self.memory.publish(Position(position), Incarnation(incarnation), &self.interned(&writes), &before, dirty, |_, _, _| ());
+        self.memory.publish(
+            Position(position),
+            Incarnation(incarnation),
+            &self.interned(&writes),
+            &before,
+            dirty,
+            |_, _, _| (),
+        );
         self.model.entries.insert(position, Entry { writes, estimate: false, incarnation });
     }
 
@@ -350,7 +360,10 @@ fn bounded_step_is_judged_after_the_own_steps_before_it() {
     let memory = memory();
     let fits = |deltas: &[Change]| {
         let writes: Vec<_> = deltas.iter().map(|delta| write(&memory, *delta)).collect();
-        memory.validate(Position(1), &Reads::default(), &writes, &bounded(&writes)).expect("the base state is whole").is_none()
+        memory
+            .validate(Position(1), &Reads::default(), &writes, &bounded(&writes))
+            .expect("the base state is whole")
+            .is_none()
     };
     assert!(!fits(&[Change::bounded(-5)]));
     assert!(fits(&[Change::step(5), Change::bounded(-5)]));
@@ -364,8 +377,10 @@ fn own_clear_hides_older_writes_in_whatever_order_it_is_written() {
         let memory = memory();
         let old = [write(&memory, Change::step(7))];
         memory.fold(Position(1), &old, &mut Vec::new()).expect("the base state is whole");
-        let mut writes =
-            vec![Write { seen: u32::MAX, cell: memory.intern(&group), delta: Change::clear(0) }, write(&memory, Change::step(2))];
+        let mut writes = vec![
+            Write { seen: u32::MAX, cell: memory.intern(&group), delta: Change::clear(0) },
+            write(&memory, Change::step(2)),
+        ];
         if !clear_first {
             writes.reverse();
         }

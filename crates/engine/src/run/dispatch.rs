@@ -5,7 +5,7 @@
 //! for nobody, and whatever it comes to, the worker that runs it reports it here and wakes the others (I4).
 
 use crate::{
-    TxIndex, Turns,
+    Turns, TxIndex,
     scheduler::{Outlook, Scheduler},
     sync::{Arc, Condvar, Guard, Mutex, Padded},
 };

@@ -9,6 +9,7 @@ use crate::{
 };
 
 mod foretelling;
+mod meeting;
 
 /// What a step came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,24 +170,6 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         }
     }
 
-    /// An attempt that was to meet a lower transaction on the way and has not: what it met instead is as likely to be wrong, so
-    /// nobody sees it before that transaction is executed and what was observed still holds.
-    fn with_meeting_over(
-        &mut self,
-        index: TxIndex,
-        incarnation: Incarnation,
-        attempt: Attempt<P>,
-    ) -> Result<Attempt<P>, Report> {
-        let Some(Meeting { with, .. }) = self.view.missed() else { return Ok(attempt) };
-        self.run.dispatch.wait_for(with, self.number, self.parks);
-        let Attempt { reads, writes, bounded, .. } = &attempt;
-        let look = || self.run.memory.validate(index.position(), reads, writes, bounded);
-        let Some(wrong) = judged(look, None) else { return Ok(attempt) };
-        self.found_wrong(index, incarnation, wrong);
-        self.discard(attempt);
-        Err(Report::Aborted { index, on: None })
-    }
-
     /// Runs one attempt; the view's read and write sets go into the result.
     fn attempt(
         &mut self,
@@ -345,7 +328,8 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let memory = self.run.memory;
         let slot = self.run.slots[index.at()].lock();
         let attempt = slot.as_ref().expect("an executed transaction has its result in its slot");
-        let wrong = judged(|| memory.validate(index.position(), &attempt.reads, &attempt.writes, &attempt.bounded), None);
+        let wrong =
+            judged(|| memory.validate(index.position(), &attempt.reads, &attempt.writes, &attempt.bounded), None);
         drop(slot);
         match wrong {
             None => self.run.event(self.number, Event::Validated { index }),

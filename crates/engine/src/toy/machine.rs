@@ -50,7 +50,7 @@ pub(crate) struct Transaction {
     pub(crate) lane: Option<u64>,
     /// A transaction that it is said to conflict with, lower or not.
     pub(crate) follows: Option<u32>,
-    /// Where.
+    /// Where it is said to meet it.
     pub(crate) meets: Option<Key>,
     /// Is not worth another thread.
     pub(crate) light: bool,

@@ -25,12 +25,8 @@ fn options() -> impl Strategy<Value = RunOptions> {
         2 => Just(Inline::Below(0)),
         1 => (0..60u64).prop_map(Inline::Below),
     ];
-    let shortcuts = any::<[bool; 5]>().prop_map(|[lanes, large_first, commits_at_once, foretells, waits_in_reads]| Shortcuts {
-        lanes,
-        large_first,
-        commits_at_once,
-        foretells,
-        waits_in_reads,
+    let shortcuts = any::<[bool; 5]>().prop_map(|[lanes, large_first, commits_at_once, foretells, waits_in_reads]| {
+        Shortcuts { lanes, large_first, commits_at_once, foretells, waits_in_reads }
     });
     (frontier, schedule, any::<bool>(), window, multiple, inline, shortcuts).prop_map(
         |(frontier, schedule, record, window_per_worker, speculation_multiple, inline, shortcuts)| RunOptions {

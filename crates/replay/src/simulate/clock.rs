@@ -168,7 +168,8 @@ impl Shared {
                 }
             }
             Event::Commit { index } => {
-                let is_unseen = state.workers[worker].before == Before::Executed(index) || state.foretold.contains(&index);
+                let is_unseen =
+                    state.workers[worker].before == Before::Executed(index) || state.foretold.contains(&index);
                 let fold = if is_unseen { self.costs.fold } else { 0.0 };
                 self.charge(state, worker, Some(index), self.costs.commit + fold);
                 let mut state = self.lock();

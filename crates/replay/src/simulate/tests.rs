@@ -47,15 +47,15 @@ fn counters(slots: &[u64]) -> Footprints {
 fn engine_time(slots: &[u64], read_at: f64, workers: usize, costs: &Costs) -> f64 {
     let footprints = counters(slots);
     let arrivals: Vec<_> = slots.iter().map(|number| HashMap::from([(slot(*number), read_at)])).collect();
-    time_of(scripts(&footprints, &arrivals), footprints, workers, costs)
+    time_of(&scripts(&footprints, &arrivals), footprints, workers, costs)
 }
 
-fn time_of(scripts: Vec<Script>, footprints: Footprints, workers: usize, costs: &Costs) -> f64 {
+fn time_of(scripts: &[Script], footprints: Footprints, workers: usize, costs: &Costs) -> f64 {
     let clock = VirtualClock::new(workers, costs.clone());
     let memory = Arc::new(Memory::<Scripted>::new(Before(Arc::new(footprints.before)), 16));
     let engine = Engine::new(NonZeroUsize::new(workers).expect("there are workers")).expect("threads start");
     let options = RunOptions { inline: Inline::Below(0), ..RunOptions::default() };
-    let ran = engine.run_probed(&memory, &scripts, &Actors(&clock), &mut KeepAll, &options, &clock);
+    let ran = engine.run_probed(&memory, scripts, &Actors(&clock), &mut KeepAll, &options, &clock);
     ran.expect("nothing can fail");
     clock.end_of_all() / EACH
 }
@@ -98,7 +98,7 @@ fn who_waits_inside_a_read_overlaps_with_what_is_written_before() {
         (script.follows, script.meets) = (Some(TxIndex(index as u32 - 1)), Some(slot(7)));
     }
     // One after the other, but for the nine tenths of each that come before the read.
-    let time = time_of(scripts, footprints, 20, &free(20));
+    let time = time_of(&scripts, footprints, 20, &free(20));
     assert!((2.899..2.901).contains(&time), "took {time}");
 }
 

@@ -28,9 +28,7 @@ impl<P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner<'_, '_,
         let worker = self.worker.get_or_insert_with(|| run.factory.build());
         let view = &mut self.view;
         match catching(|| worker.foretell(&run.transactions[index.at()], view)) {
-            Ok(output) => {
-                Some(Attempt::of(view, output.ok().flatten()?))
-            }
+            Ok(output) => Some(Attempt::of(view, output.ok().flatten()?)),
             Err(_) => {
                 self.start_over();
                 None

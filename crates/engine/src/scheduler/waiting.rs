@@ -1,9 +1,12 @@
-//! Transactions that are begun although they had better wait, because nobody has anything else to do.
+//! Transactions that had better wait for another, and those that are begun all the same, because nobody has anything else to
+//! do.
 //!
 //! Who is expected to conflict with a lower transaction is blocked until that one is executed. Where it is known which key
 //! they will meet at, it can go as far as that meanwhile, and wait there, inside the read: what comes before the read is then
 //! done while the other runs. The worker is held up, so this comes after everything else, and only for transactions that take
 //! so long that what is done before the read is worth a thread being woken.
+
+use std::cmp::Reverse;
 
 use super::{Phase, Scheduler, Task, Transaction};
 use crate::TxIndex;
@@ -25,6 +28,29 @@ pub(crate) enum Outlook {
 const MOST_CANDIDATES: usize = 8;
 
 impl Scheduler {
+    /// Whether a transaction that was not begun yet is to wait for another, and does from now on.
+    pub(super) fn waits(&mut self, index: u32) -> bool {
+        let Some(after) = self.transaction(index).after.filter(|after| !self.is_past(*after)) else { return false };
+        self.transaction_mut(index).phase = Phase::Blocked;
+        self.transaction_mut(after).waiters.push(index);
+        if self.transaction(index).meets {
+            self.early.insert(index);
+        }
+        true
+    }
+
+    /// Who was blocked on a transaction may go on.
+    pub(super) fn wake_waiters(&mut self, index: TxIndex) {
+        let waiters = std::mem::take(&mut self.transaction_mut(index.0).waiters);
+        for waiter in waiters {
+            if self.transaction(waiter).phase == Phase::Blocked {
+                self.transaction_mut(waiter).phase = Phase::Ready;
+                self.early.remove(&waiter);
+                self.ready.push(Reverse(waiter));
+            }
+        }
+    }
+
     /// The lowest blocked transaction that may be begun early.
     pub(super) fn early_task(&mut self) -> Option<Task> {
         let index = self.early_candidate()?;
