@@ -299,9 +299,8 @@ impl BlockExecutor {
         let foresight = self.foresight(block, list.is_some());
         let prepared = |(index, transaction): (usize, &BlockTransaction)| {
             let prepared = Transaction::new(Arc::clone(&transaction.env), spec);
-            let prepared = match foresight.as_ref().and_then(|foresight| foresight.follows(index).zip(Some(foresight)))
-            {
-                Some((lower, foresight)) => prepared.following(lower, foresight.meets(index)),
+            let prepared = match foresight.as_ref().and_then(|foresight| foresight.follows(index)) {
+                Some((lower, at)) => prepared.following(lower, at),
                 None => prepared,
             };
             let prepared = match times.and_then(|times| times.expected_ns(&transaction.env)) {

@@ -6,7 +6,7 @@
 //!
 //! The commit role moves between workers. Whoever holds it runs, in one go: the hook's admission, validation by value of
 //! the incarnation's observations against committed state, or a frontier run where there is nothing to validate or it
-//! failed, the hook's decision, and the fold into the committed values. Only then does the frontier move (I2).
+//! failed, the hook's decision, and the fold into the committed values of what was not published. Only then does the frontier move (I2).
 
 use std::{
     collections::HashMap,

@@ -271,8 +271,8 @@ impl Scheduler {
         let again = self.ready.peek().is_some_and(|Reverse(index)| *index < end) || !self.recheck.is_empty();
         // A window that opens by one transaction at a time is not worth a wake-up each.
         let fresh = end.saturating_sub(self.cursor.max(self.window_start()));
-        let early = self.early_candidate().is_some();
-        frontier_waits || again || early || fresh > 0 && (fresh >= self.window.size / 4 || end == self.count())
+        let early = || self.early_candidate().is_some();
+        frontier_waits || again || early() || fresh > 0 && (fresh >= self.window.size / 4 || end == self.count())
     }
 
     fn transaction(&self, index: u32) -> &Transaction {

@@ -4,6 +4,9 @@
 //! commit can judge it; a view at the frontier reads committed values, which need no judgement, and records only when
 //! asked to (an access list or a witness is made from observations).
 //!
+//! An attempt that was begun before its time waits here, when it comes to the key where it is expected to meet a lower
+//! transaction that is running ([`Dispatch`]).
+//!
 //! A speculative attempt that learns on the way that its transaction has become the lowest uncommitted one checks what
 //! it observed so far, and ends at once when something of it no longer holds. What it goes on to read is committed, but
 //! a worker may still make observations of what it loaded before: the commit validates it like any other.
@@ -63,7 +66,6 @@ pub(crate) struct ViewOptions {
 }
 
 /// Where a worker's attempts wait for others.
-#[derive(Clone)]
 pub(crate) struct Attendance {
     pub(crate) dispatch: Arc<Dispatch>,
     pub(crate) worker: usize,

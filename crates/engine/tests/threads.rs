@@ -15,21 +15,18 @@ use std::{
 };
 
 use ropewalk_engine::{
-    Base, CancelToken, CommitHook, Decision, Delta, Effects, Engine, Event, Fields, Frontier, Inline, Interrupt,
-    Memory, Observation, Position, Probe, Program, RunError, RunOptions, Schedule, TxIndex, View, Worker,
-    WorkerFactory,
+    Base, CancelToken, CommitHook, Decision, Effects, Engine, Event, Frontier, Inline, Interrupt, Memory, Position,
+    Probe, Program, RunError, RunOptions, Schedule, TxIndex, View, Worker, WorkerFactory,
 };
+
+mod words;
+
+use words::{Exactly, Set};
 
 /// Transactions are closures over numbered counters.
 struct Tape;
 
 type Attempt = Box<dyn Fn(&mut View<Tape>) -> Result<u64, Interrupt<Torn>> + Send + Sync>;
-
-#[derive(Debug, Clone, PartialEq)]
-struct Set(u64);
-
-#[derive(Debug, Clone)]
-struct Exactly(u64);
 
 /// The tape cannot be read at this key.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,34 +39,6 @@ impl fmt::Display for Torn {
 }
 
 impl std::error::Error for Torn {}
-
-impl Delta<u64> for Set {
-    fn is_absolute(&self) -> bool {
-        true
-    }
-
-    fn apply(&self, value: &mut u64) {
-        *value = self.0;
-    }
-
-    fn fields(&self) -> Fields {
-        1
-    }
-}
-
-impl Observation<u64> for Exactly {
-    fn exact(value: &u64) -> Self {
-        Self(*value)
-    }
-
-    fn holds(&self, value: &u64) -> bool {
-        self.0 == *value
-    }
-
-    fn fields(&self) -> Fields {
-        1
-    }
-}
 
 impl Program for Tape {
     type Key = u32;

@@ -16,9 +16,13 @@ use std::{
 };
 
 use ropewalk_engine::{
-    Base, CancelToken, CommitHook, Decision, Delta, Effects, Engine, Fields, Finished, Inline, Interrupt, Memory,
-    Observation, Program, RunError, RunOptions, Shortcuts, Stats, TxIndex, View, Worker, WorkerFactory,
+    Base, CancelToken, CommitHook, Decision, Effects, Engine, Finished, Inline, Interrupt, Memory, Program, RunError,
+    RunOptions, Shortcuts, Stats, TxIndex, View, Worker, WorkerFactory,
 };
+
+mod words;
+
+use words::{Exactly, Set};
 
 /// Transactions are closures over numbered words.
 struct Words;
@@ -30,40 +34,6 @@ struct Transaction {
     follows: Option<u32>,
     meets: Option<u32>,
     runs: AtomicU32,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct Set(u64);
-
-#[derive(Debug, Clone)]
-struct Exactly(u64);
-
-impl Delta<u64> for Set {
-    fn is_absolute(&self) -> bool {
-        true
-    }
-
-    fn apply(&self, value: &mut u64) {
-        *value = self.0;
-    }
-
-    fn fields(&self) -> Fields {
-        1
-    }
-}
-
-impl Observation<u64> for Exactly {
-    fn exact(value: &u64) -> Self {
-        Self(*value)
-    }
-
-    fn holds(&self, value: &u64) -> bool {
-        self.0 == *value
-    }
-
-    fn fields(&self) -> Fields {
-        1
-    }
 }
 
 impl Program for Words {
@@ -131,8 +101,12 @@ fn follower(lower: u32, key: u32, attempt: Attempt) -> Transaction {
     Transaction { follows: Some(lower), meets: Some(key), ..transaction(attempt) }
 }
 
-fn run(transactions: &[Transaction], options: &RunOptions) -> (Vec<u64>, Result<Finished, RunError<Infallible>>) {
-    let engine = Engine::new(NonZeroUsize::new(2).unwrap()).unwrap();
+fn run(
+    threads: usize,
+    transactions: &[Transaction],
+    options: &RunOptions,
+) -> (Vec<u64>, Result<Finished, RunError<Infallible>>) {
+    let engine = Engine::new(NonZeroUsize::new(threads).unwrap()).unwrap();
     let mut outputs = Outputs::default();
     let finished = engine.run(&Arc::new(Memory::new(Zeros, 8)), transactions, &Runs, &mut outputs, options);
     (outputs.0, finished)
@@ -146,7 +120,7 @@ fn both() -> RunOptions {
 /// Longer than anything here takes, unless nobody comes.
 const LONG: Duration = Duration::from_secs(20);
 /// Time for an attempt to come from its last word to its next read.
-const A_MOMENT: Duration = Duration::from_millis(30);
+const A_MOMENT: Duration = Duration::from_millis(200);
 
 /// Says something once, and is heard once.
 fn signal() -> (impl Fn() + Send + Sync, impl Fn() -> bool + Send + Sync) {
@@ -167,16 +141,17 @@ fn writer_and_follower(
         view.write(&1, Set(7));
         ending().map(|_| u64::from(met))
     }));
-    let follower = follower(
-        0,
-        1,
-        Box::new(move |view| {
-            let own = view.read(&2)?;
-            say();
-            Ok(own + view.read(&1)?)
-        }),
-    );
-    [writer, follower]
+    [writer, announced(0, say)]
+}
+
+/// Says that it has begun, and goes on to what `lower` writes.
+fn announced(lower: u32, say: impl Fn() + Send + Sync + 'static) -> Transaction {
+    let attempt = move |view: &mut View<Words>| {
+        let own = view.read(&2)?;
+        say();
+        Ok(own + view.read(&1)?)
+    };
+    follower(lower, 1, Box::new(attempt))
 }
 
 fn stats(finished: &Result<Finished, RunError<Infallible>>) -> Stats {
@@ -186,7 +161,7 @@ fn stats(finished: &Result<Finished, RunError<Infallible>>) -> Stats {
 #[test]
 fn follower_is_begun_while_the_other_runs_and_sees_what_it_writes() {
     let list = writer_and_follower(|| Ok(0));
-    let (outputs, finished) = run(&list, &both());
+    let (outputs, finished) = run(2, &list, &both());
     assert_eq!(outputs, [1, 7], "the first met the second on its way, which read what it wrote");
     let stats = stats(&finished);
     assert_eq!((stats.aborts, stats.read_waits), (0, 1), "{stats:?}");
@@ -206,7 +181,7 @@ fn follower_is_not_begun_early_where_that_is_left_out_or_the_key_is_unknown() {
         [writer, follower(0, 1, Box::new(|view| view.read(&1)))]
     };
     for (list, options) in [(short(), options), (unknown(short()), both())] {
-        let (outputs, finished) = run(&list, &options);
+        let (outputs, finished) = run(2, &list, &options);
         assert_eq!((outputs, stats(&finished).read_waits), (vec![0, 7], 0));
     }
 }
@@ -223,48 +198,42 @@ fn chain_of_followers_waits_for_each_other_from_the_lowest_up() {
     };
     let mut list = vec![transaction(link(0))];
     list.extend((1..20).map(|index| follower(index - 1, 1, link(index))));
-    let engine = Engine::new(NonZeroUsize::new(8).unwrap()).unwrap();
-    let mut outputs = Outputs::default();
-    let finished = engine.run(&Arc::new(Memory::new(Zeros, 8)), &list, &Runs, &mut outputs, &both());
-    assert_eq!(outputs.0, (0..20).map(|index| 2 * index).collect::<Vec<_>>());
+    let (outputs, finished) = run(8, &list, &both());
+    assert_eq!(outputs, (0..20).map(|index| 2 * index).collect::<Vec<_>>());
     assert!(stats(&finished).read_waits > 0, "{finished:?}");
 }
 
 #[test]
 fn follower_of_one_that_comes_to_nothing_runs_again() {
-    let failed = AtomicU32::new(0);
-    // The first transaction keeps the commit role; the second panics while it is speculated upon.
-    let (say, has_panicked) = signal();
-    let first = transaction(Box::new(move |_| Ok(u64::from(has_panicked()))));
+    // The first transaction keeps the commit role until the third has given up: by then nobody runs the second, which panics
+    // while it is speculated upon.
+    let (gives_up, has_given_up) = signal();
+    let first = transaction(Box::new(move |_| Ok(u64::from(has_given_up()))));
     let [writer, second] = {
         let (begun, has_begun) = signal();
         let writer = transaction(Box::new(move |view| {
             if view.is_speculative() {
                 let _met = has_begun();
                 thread::sleep(A_MOMENT);
-                say();
                 std::panic::resume_unwind(Box::new("not now".to_owned()));
             }
-            failed.fetch_add(1, Ordering::Relaxed);
             view.write(&1, Set(7));
             Ok(0)
         }));
-        let second = follower(
+        let third = follower(
             1,
             1,
             Box::new(move |view| {
                 let own = view.read(&2)?;
                 begun();
-                Ok(own + view.read(&1)?)
+                Ok(own + view.read(&1).inspect_err(|_| gives_up())?)
             }),
         );
-        [writer, second]
+        [writer, third]
     };
-    let engine = Engine::new(NonZeroUsize::new(3).unwrap()).unwrap();
-    let mut outputs = Outputs::default();
     let list = [first, writer, second];
-    let finished = engine.run(&Arc::new(Memory::new(Zeros, 8)), &list, &Runs, &mut outputs, &both());
-    assert_eq!(outputs.0, [1, 0, 7]);
+    let (outputs, finished) = run(3, &list, &both());
+    assert_eq!(outputs, [1, 0, 7]);
     let stats = stats(&finished);
     assert_eq!((stats.failures, stats.read_waits), (1, 1), "{stats:?}");
 }
@@ -277,7 +246,7 @@ fn attempt_that_waits_ends_with_the_run() {
         cancel.cancel();
         Ok(0)
     });
-    let (outputs, finished) = run(&list, &RunOptions { cancel: Some(token), ..both() });
+    let (outputs, finished) = run(2, &list, &RunOptions { cancel: Some(token), ..both() });
     match finished {
         Err(RunError::Cancelled { index }) => assert_eq!(outputs.len(), index.0 as usize),
         other => assert_eq!((outputs, other.is_ok()), (vec![1, 7], true)),

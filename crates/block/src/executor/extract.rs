@@ -34,7 +34,7 @@ struct InRange {
 }
 
 /// An account that was written to.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Written {
     address: Address,
     before: Option<Account>,
@@ -115,9 +115,10 @@ impl InRange {
                     (account, account, false)
                 }
             };
-            let slots = changed_slots(own, &slots, storage_cleared || before.is_none());
-            if storage_cleared || !slots.is_empty() || before != after {
-                merged.push(AccountChange { address, before, after, storage_cleared, slots });
+            let mut change = AccountChange { address, before, after, storage_cleared, slots: Vec::new() };
+            change.slots = changed_slots(own, &slots, change.storage_starts_empty());
+            if !change.is_noop() {
+                merged.push(change);
             }
         }
     }

@@ -31,14 +31,10 @@ impl<'a> Foresight<'a> {
         Self { known, transactions, expected }
     }
 
-    /// The transaction that one had better follow.
-    pub fn follows(&self, index: usize) -> Option<TxIndex> {
-        self.expected.get(index)?.1
-    }
-
-    /// Where it is expected to meet that one, if that is known.
-    pub fn meets(&self, index: usize) -> Option<EvmKey> {
-        self.known.meeting(self.expected.get(index)?.0?)
+    /// The transaction that one had better follow, and where it is expected to meet that one, if that is known.
+    pub fn follows(&self, index: usize) -> Option<(TxIndex, Option<EvmKey>)> {
+        let (kind, lower) = self.expected.get(index)?;
+        Some(((*lower)?, self.known.meeting((*kind)?)))
     }
 
     /// Compares with what came. `key` says what the run's cells stand for.
@@ -51,7 +47,7 @@ impl<'a> Foresight<'a> {
             let Some(kind) = self.kind(index) else { continue };
             let tally = tallies.entry(kind).or_default();
             tally.transactions += 1;
-            tally.waited |= self.follows(index).is_some();
+            tally.waited |= self.expected.get(index).is_some_and(|(_, lower)| lower.is_some());
         }
         let mut readers = HashSet::<TxIndex>::default();
         for Conflict { reader, writer, cell } in conflicts {

@@ -55,9 +55,11 @@ impl Scheduler {
     pub(super) fn early_task(&mut self) -> Option<Task> {
         let index = self.early_candidate()?;
         self.early.remove(&index);
-        self.reserve(index).then(|| match self.execute(TxIndex(index), false) {
-            Task::Execute { index, incarnation, .. } => Task::Begin { index, incarnation },
-            other => other,
+        let incarnation = self.transaction(index).incarnation;
+        self.reserve(index).then(|| {
+            let index = TxIndex(index);
+            let _as_any_other = self.execute(index, false);
+            Task::Begin { index, incarnation }
         })
     }
 

@@ -250,8 +250,9 @@ fn run_once(engine: &Engine, measured: &Measured, foresight: &Foresight<'_>) -> 
     let memory = Arc::new(Memory::<Scripted>::new(before, measured.before.len()));
     let mut scripts = measured.scripts.clone();
     for (index, script) in scripts.iter_mut().enumerate() {
-        script.follows = foresight.follows(index);
-        script.meets = script.follows.and_then(|_| foresight.meets(index));
+        let expected = foresight.follows(index);
+        script.follows = expected.map(|(lower, _)| lower);
+        script.meets = expected.and_then(|(_, at)| at);
     }
     let options = RunOptions::default();
     let ran = engine.run_probed(&memory, &scripts, &Actors(&clock), &mut KeepAll, &options, &clock);

@@ -118,6 +118,15 @@ fn steps_cost_what_they_are_said_to() {
 }
 
 #[test]
+fn what_nobody_could_see_before_costs_more_to_commit() {
+    let costs = Costs { fold: 0.05 * EACH, ..free(10) };
+    // One worker makes each at the frontier; two publish some of them.
+    let time = |workers| engine_time(&(0..10).collect::<Vec<_>>(), 0.0, workers, &costs);
+    assert!((10.49..10.51).contains(&time(1)), "took {}", time(1));
+    assert!((5.0..5.5).contains(&time(2)), "took {}", time(2));
+}
+
+#[test]
 fn textbook_takes_its_share_of_independent_work_and_runs_dependent_work_again() {
     let time = |slots: &[u64], workers| {
         let footprints = counters(slots);
