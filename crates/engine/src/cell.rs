@@ -1,16 +1,20 @@
 //! The versions of one key.
 //!
 //! A cell holds the value before the block once somebody asked for it, a committed value once somebody folded a write into it,
-//! and the writes above that, ordered by position: of speculative incarnations, and of committed ones that stay where they
-//! were published until somebody folds them.
+//! and what lies above that: the writes of speculative incarnations and of committed ones that stay where they were published
+//! until somebody folds them, and who has read the key. That is made when there is something of it: a block touches many
+//! keys, and most of them are read and written by one transaction.
 
-use std::{collections::VecDeque, fmt, ops::Range};
+use std::{fmt, num::NonZeroU32, ops::Range};
 
 use smallvec::SmallVec;
 
+mod versions;
+
+use self::versions::Versions;
 use crate::{
     Delta, Fields, Incarnation, Position, Program,
-    sync::{AtomicBool, AtomicU32, Guard, Line, Mutex, OnceLock, Ordering},
+    sync::{AtomicU32, Guard, Line, Mutex, OnceLock, Ordering},
 };
 
 /// One key's place in multi-version memory. Lock order: `fetch` before nothing, `state` alone; no two cells at once.
@@ -23,55 +27,108 @@ pub(crate) struct Cell<P: Program> {
     pub(crate) base: OnceLock<P::Value>,
     /// Held while the base state is read, so that it is read once.
     pub(crate) fetch: Mutex<()>,
-    /// Whether `state` was ever more than its default. Set with release by the first writer, before its write is
-    /// visible in `state`; a reader that acquires `false` may go on to `base` without the lock. Such a reader can miss
+    /// Counts the changes of what readers resolve here; equal counts mean nothing changed. Stored with release by whoever holds
+    /// the lock, before it is let go. A reader that acquires zero may go on to `base` without the lock. Such a reader can miss
     /// a write that lands meanwhile: validation decides (I1).
-    pub(crate) written: AtomicBool,
-    /// Whether a write here ever cleared what this key shadows. Set and read like `written`.
-    pub(crate) clears: AtomicBool,
-    /// The count of changes in `state`, for a look without the lock. Set with release before the lock is let go.
-    pub(crate) changes: AtomicU32,
-    /// The cell of what this key has as [shadow](Program::shadow): see [`Shadow`]. Relaxed: whoever does not find it looks for it.
-    pub(crate) shadow: AtomicU32,
+    changes: AtomicU32,
+    /// The cell of what this key has as [shadow](Program::shadow), and whether this key's own ever cleared: see [`Shadow`].
+    shadow: AtomicU32,
     pub(crate) state: Line<Mutex<CellState<P>>>,
 }
 
-/// What is known of a key's shadow; the number of its cell otherwise.
-pub(crate) struct Shadow;
-
-impl Shadow {
-    pub(crate) const UNKNOWN: u32 = u32::MAX;
+/// What is known of a key's shadow: see [`Cell::shadow`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shadow {
+    /// Nobody has looked for its cell, or there was none.
+    Unknown,
     /// The key has none.
-    pub(crate) const NONE: u32 = u32::MAX - 1;
+    None,
+    /// The number of its cell.
+    Cell(u32),
 }
 
+/// The bit of [`Cell::shadow`] that says that a write here cleared what this key shadows; below it the number of the shadow's cell.
+const CLEARS: u32 = 1 << 31;
+const UNKNOWN: u32 = CLEARS - 1;
+const NONE: u32 = CLEARS - 2;
+
+/// Cells that can be numbered.
+pub(crate) const MOST_CELLS: u32 = NONE;
+
 impl<P: Program> Cell<P> {
-    /// Changes the state, and shows the count of changes to those who look without the lock.
-    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut CellState<P>) -> R) -> R {
+    /// The count of changes, without the lock or with it.
+    pub(crate) fn changes(&self) -> u32 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Whether there was ever more than the value before the block.
+    pub(crate) fn is_written(&self) -> bool {
+        self.changes() > 0
+    }
+
+    /// Changes the state and counts the changes, which those see who look without the lock.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut CellState<P>, &mut u32) -> R) -> R {
         let mut state: Guard<'_, CellState<P>> = self.state.0.lock();
-        let result = change(&mut state);
         // Nobody else stores it while the lock is held.
-        if self.changes.load(Ordering::Relaxed) != state.changes {
-            self.changes.store(state.changes, Ordering::Release);
+        let before = self.changes.load(Ordering::Relaxed);
+        let mut changes = before;
+        let result = change(&mut state, &mut changes);
+        if changes != before {
+            self.changes.store(changes, Ordering::Release);
         }
         result
+    }
+
+    /// What is known of the key's shadow. Relaxed: whoever does not find it looks for it.
+    pub(crate) fn shadow(&self) -> Shadow {
+        match self.shadow.load(Ordering::Relaxed) & !CLEARS {
+            UNKNOWN => Shadow::Unknown,
+            NONE => Shadow::None,
+            number => Shadow::Cell(number),
+        }
+    }
+
+    /// Notes what was found of the key's shadow. Nobody finds anything else.
+    pub(crate) fn set_shadow(&self, shadow: Shadow) {
+        let number = match shadow {
+            Shadow::Unknown => return,
+            Shadow::None => NONE,
+            Shadow::Cell(number) => number,
+        };
+        // What was unknown has all bits below the topmost set.
+        self.shadow.fetch_and(number | CLEARS, Ordering::Relaxed);
+    }
+
+    /// Whether a write here ever cleared what this key shadows.
+    pub(crate) fn has_cleared(&self) -> bool {
+        self.shadow.load(Ordering::Acquire) & CLEARS != 0
+    }
+
+    /// To be told with the first such write, before it is visible in the state.
+    pub(crate) fn set_cleared(&self) {
+        self.shadow.fetch_or(CLEARS, Ordering::Release);
     }
 }
 
 pub(crate) struct CellState<P: Program> {
-    /// What committed writes have led to as far as they are folded, with the position of the last of them.
-    pub(crate) committed: Option<(Position, P::Value)>,
-    /// Last write that is folded and hides older writes of the keys shadowed by this one.
-    pub(crate) cleared: Option<Position>,
-    /// Writes that are not folded, ascending by position: the lowest leaves first, the highest mostly comes last.
-    pub(crate) versions: VecDeque<Version<P>>,
+    /// What committed writes have led to as far as they are folded.
+    value: Option<P::Value>,
+    /// The position of the last of them.
+    at: Position,
+    /// One more than the position of the last write that is folded and hides older writes of the keys shadowed by this one.
+    cleared: Option<NonZeroU32>,
+    above: Option<Box<Above<P>>>,
+}
+
+/// What is not folded, and who has read it.
+pub(crate) struct Above<P: Program> {
+    /// Writes that are not folded.
+    versions: Versions<P>,
+    /// Uncommitted transactions that observed this key, for hints about who should run again.
+    readers: SmallVec<[Reader; 2]>,
     /// The value on top of all versions, if somebody has worked it out since it last changed otherwise than by a
     /// version on top. Spares those who read far ahead the walk over a hot key's versions.
-    pub(crate) top: Option<P::Value>,
-    /// Uncommitted transactions that observed this key, for hints about who should run again.
-    pub(crate) readers: SmallVec<[Reader; 2]>,
-    /// Counts the changes of what readers resolve here; equal counts mean nothing changed.
-    pub(crate) changes: u32,
+    top: Option<Box<P::Value>>,
 }
 
 pub(crate) struct Version<P: Program> {
@@ -95,108 +152,163 @@ const LATEST_READERS: usize = 4;
 const READERS_BEFORE_PRUNING: usize = 8;
 
 impl<P: Program> CellState<P> {
+    /// What committed writes have led to as far as they are folded, with the position of the last of them.
+    pub(crate) fn committed(&self) -> Option<(Position, &P::Value)> {
+        Some((self.at, self.value.as_ref()?))
+    }
+
+    pub(crate) fn take_committed(&mut self) -> Option<P::Value> {
+        self.value.take()
+    }
+
+    pub(crate) fn set_committed(&mut self, at: Position, value: P::Value) {
+        (self.at, self.value) = (at, Some(value));
+    }
+
+    /// Position of the last write that is folded and hides older writes of the keys shadowed by this one.
+    pub(crate) fn cleared(&self) -> Option<Position> {
+        self.cleared.map(|after| Position(after.get() - 1))
+    }
+
+    pub(crate) fn set_cleared(&mut self, at: Position) {
+        self.cleared = self.cleared.max(NonZeroU32::new(at.0 + 1));
+    }
+
+    /// Writes that are not folded, ascending by position.
+    pub(crate) fn versions(&self) -> &[Version<P>] {
+        self.above.as_ref().map_or(&[], |above| &above.versions)
+    }
+
+    pub(crate) fn versions_mut(&mut self) -> &mut [Version<P>] {
+        self.above.as_mut().map_or(&mut [], |above| &mut above.versions)
+    }
+
+    /// The value on top of all versions, if it is known.
+    pub(crate) fn top(&self) -> Option<&P::Value> {
+        self.above.as_ref()?.top.as_deref()
+    }
+
+    pub(crate) fn set_top(&mut self, value: P::Value) {
+        self.above().top = Some(Box::new(value));
+    }
+
+    pub(crate) fn forget_top(&mut self) {
+        if let Some(above) = &mut self.above {
+            above.top = None;
+        }
+    }
+
+    fn above(&mut self) -> &mut Above<P> {
+        self.above.get_or_insert_default()
+    }
+
     /// Notes that the transaction at `position` depends on `fields`.
     pub(crate) fn add_reader(&mut self, reader: Reader, frontier: Position) {
+        let readers = &mut self.above().readers;
         // One transaction's looks mostly come one after the other; being noted twice does no harm.
-        let mut latest = self.readers.iter_mut().rev().take(LATEST_READERS);
+        let mut latest = readers.iter_mut().rev().take(LATEST_READERS);
         if let Some(known) = latest.find(|known| known.position == reader.position) {
             known.fields |= reader.fields;
             return;
         }
-        if self.readers.len() >= READERS_BEFORE_PRUNING && self.readers.len().is_power_of_two() {
-            self.readers.retain(|known| known.position >= frontier);
+        if readers.len() >= READERS_BEFORE_PRUNING && readers.len().is_power_of_two() {
+            readers.retain(|known| known.position >= frontier);
         }
-        self.readers.push(reader);
+        readers.push(reader);
     }
 
     /// Adds the transactions above `position` that depend on any of `fields` to `dirty`.
     pub(crate) fn collect_dirty(&self, position: Position, fields: Fields, dirty: &mut Vec<Position>) {
-        let affected = self.readers.iter().filter(|reader| reader.position > position && reader.fields & fields != 0);
+        let readers = self.above.iter().flat_map(|above| &above.readers);
+        let affected = readers.filter(|reader| reader.position > position && reader.fields & fields != 0);
         dirty.extend(affected.map(|reader| reader.position));
     }
 
     /// The versions of one transaction.
     pub(crate) fn versions_at(&self, position: Position) -> Range<usize> {
-        let start = self.versions.partition_point(|version| version.position < position);
-        let count = self.versions.range(start..).take_while(|version| version.position == position).count();
+        let versions = self.versions();
+        let start = versions.partition_point(|version| version.position < position);
+        let count = versions[start..].iter().take_while(|version| version.position == position).count();
         start..start + count
     }
 
-    /// Adds a version, replacing what earlier incarnations of its transaction wrote here. Collects whom that affects.
-    pub(crate) fn publish(&mut self, version: Version<P>, dirty: &mut Vec<Position>) {
+    /// Adds a version, replacing what earlier incarnations of its transaction wrote here. Collects whom that affects; tells
+    /// whether anything has changed.
+    pub(crate) fn publish(&mut self, version: Version<P>, dirty: &mut Vec<Position>) -> bool {
         let (position, incarnation) = (version.position, version.incarnation);
         let at = self.versions_at(position);
-        let outdated = self.drain_before(at.clone(), incarnation);
+        let outdated = self.take_before(at.clone(), incarnation);
         let unchanged = outdated.len() == 1 && outdated[0].delta == version.delta;
         let fields = outdated.iter().fold(version.delta.fields(), |fields, old| fields | old.delta.fields());
         let end = self.versions_at(position).end;
-        match &mut self.top {
-            Some(top) if end == self.versions.len() && at.is_empty() => version.delta.apply(top),
+        let above = self.above();
+        match &mut above.top {
+            Some(top) if end == above.versions.len() && at.is_empty() => version.delta.apply(top),
             top => *top = None,
         }
-        self.versions.insert(end, version);
+        above.versions.insert(end, version);
         if !unchanged {
-            self.changes += 1;
             self.collect_dirty(position, fields, dirty);
         }
+        !unchanged
     }
 
     /// Adds a version before anybody reads; mostly the highest so far.
     pub(crate) fn seed(&mut self, version: Version<P>) {
-        if self.versions.back().is_some_and(|last| last.position >= version.position) {
-            return self.publish(version, &mut Vec::new());
-        }
-        self.top = None;
-        self.changes += 1;
-        self.versions.push_back(version);
-    }
-
-    /// Drops what incarnations of the transaction at `position` before `incarnation` wrote. Collects whom that affects.
-    pub(crate) fn retract(&mut self, position: Position, incarnation: Incarnation, dirty: &mut Vec<Position>) {
-        let at = self.versions_at(position);
-        let dropped = self.drain_before(at, incarnation);
-        if dropped.is_empty() {
+        if self.versions().last().is_some_and(|last| last.position >= version.position) {
+            self.publish(version, &mut Vec::new());
             return;
         }
+        let above = self.above();
+        above.top = None;
+        above.versions.push(version);
+    }
+
+    /// Drops what incarnations of the transaction at `position` before `incarnation` wrote. Collects whom that affects; tells
+    /// whether anything has changed.
+    pub(crate) fn retract(&mut self, position: Position, incarnation: Incarnation, dirty: &mut Vec<Position>) -> bool {
+        let at = self.versions_at(position);
+        let dropped = self.take_before(at, incarnation);
+        if dropped.is_empty() {
+            return false;
+        }
         let fields = dropped.iter().fold(0, |fields, old| fields | old.delta.fields());
-        self.top = None;
-        self.changes += 1;
+        self.forget_top();
         self.collect_dirty(position, fields, dirty);
+        true
     }
 
     /// Drops the versions up to and including that of the transaction at `position`, which are part of the committed value or
     /// replaced by it.
     pub(crate) fn drop_through(&mut self, position: Position) {
-        if !self.versions.is_empty() {
-            self.drop_first(self.versions.partition_point(|version| version.position <= position));
-        }
+        self.drop_first(self.versions().partition_point(|version| version.position <= position));
     }
 
     fn drop_first(&mut self, count: usize) {
-        if count == 0 {
-            return;
-        }
-        let clears = self.versions.range(..count).rev().find(|version| version.delta.clears_shadowed());
-        self.cleared = clears.map(|version| version.position).max(self.cleared);
-        self.versions.drain(..count);
+        let Some(above) = self.above.as_mut().filter(|_| count > 0) else { return };
+        let clears = above.versions[..count].iter().rev().find(|version| version.delta.clears_shadowed());
+        let clears = clears.map(|version| version.position);
+        above.versions.drop_first(count);
+        clears.into_iter().for_each(|at| self.set_cleared(at));
     }
 
     /// Makes the versions below `end`, which are committed, part of the committed value. It starts from `base` where there is
     /// none yet; where that is not known either, nothing happens.
     pub(crate) fn fold_below(&mut self, end: Position, base: Option<&P::Value>) {
-        let count = self.versions.partition_point(|version| version.position < end);
+        let versions = self.versions();
+        let count = versions.partition_point(|version| version.position < end);
         let Some(last) = count.checked_sub(1) else { return };
-        let whole = (0..count).rev().find_map(|at| Some((at, self.versions[at].delta.value()?.clone())));
-        let (first, mut value) = match (whole, &self.committed) {
+        let whole = (0..count).rev().find_map(|at| Some((at, versions[at].delta.value()?.clone())));
+        let (first, mut value) = match (whole, &self.value) {
             (Some((at, value)), _) => (at + 1, value),
-            (None, Some((_, value))) => (0, value.clone()),
+            (None, Some(value)) => (0, value.clone()),
             (None, None) => match base {
                 Some(base) => (0, base.clone()),
                 None => return,
             },
         };
-        self.versions.range(first..count).for_each(|version| version.delta.apply(&mut value));
-        self.committed = Some((self.versions[last].position, value));
+        versions[first..count].iter().for_each(|version| version.delta.apply(&mut value));
+        self.set_committed(versions[last].position, value);
         self.drop_first(count);
     }
 
@@ -209,13 +321,13 @@ impl<P: Program> CellState<P> {
         base: Option<&P::Value>,
     ) {
         if let Some(clear) = clear {
-            let older = self.versions.partition_point(|version| version.position < clear);
-            let is_written = self.committed.is_some() || older > 0;
-            let is_hidden = self.committed.as_ref().is_none_or(|(at, _)| *at < clear);
+            let older = self.versions().partition_point(|version| version.position < clear);
+            let is_written = self.value.is_some() || older > 0;
+            let is_hidden = self.committed().is_none_or(|(at, _)| at < clear);
             self.drop_first(older);
-            let writes_after = self.versions.front().is_some_and(|version| version.position < end);
+            let writes_after = self.versions().first().is_some_and(|version| version.position < end);
             if is_hidden && (is_written || writes_after) {
-                self.committed = Some((clear, hidden()));
+                self.set_committed(clear, hidden());
             }
         }
         self.fold_below(end, base);
@@ -229,19 +341,22 @@ impl<P: Program> CellState<P> {
             estimate: *estimate,
             delta: delta.clone(),
         };
-        let versions = self.versions.iter().map(version).collect();
-        Self { committed: self.committed.clone(), cleared: self.cleared, versions, ..Self::default() }
+        let versions = self.versions().iter().map(version).collect();
+        let above = Some(Box::new(Above { versions, ..Above::default() }));
+        Self { value: self.value.clone(), at: self.at, cleared: self.cleared, above }
     }
 
     /// Position of the last write below `end` that hides older writes of the keys shadowed by this one.
     pub(crate) fn cleared_below(&self, end: Position) -> Option<Position> {
-        let mut below = self.versions.iter().rev().filter(|version| version.position < end);
-        below.find(|version| version.delta.clears_shadowed()).map(|version| version.position).max(self.cleared)
+        let mut below = self.versions().iter().rev().filter(|version| version.position < end);
+        let cleared = below.find(|version| version.delta.clears_shadowed()).map(|version| version.position);
+        cleared.max(self.cleared())
     }
 
-    fn drain_before(&mut self, at: Range<usize>, incarnation: Incarnation) -> Vec<Version<P>> {
-        let older = self.versions.range(at.clone()).take_while(|version| version.incarnation < incarnation).count();
-        self.versions.drain(at.start..at.start + older).collect()
+    fn take_before(&mut self, at: Range<usize>, incarnation: Incarnation) -> SmallVec<[Version<P>; 1]> {
+        let Some(above) = &mut self.above else { return SmallVec::new() };
+        let older = above.versions[at.clone()].iter().take_while(|version| version.incarnation < incarnation).count();
+        above.versions.take(at.start..at.start + older)
     }
 }
 
@@ -250,10 +365,8 @@ impl<P: Program> Default for Cell<P> {
         Self {
             base: OnceLock::new(),
             fetch: Mutex::new(()),
-            written: AtomicBool::new(false),
-            clears: AtomicBool::new(false),
             changes: AtomicU32::new(0),
-            shadow: AtomicU32::new(Shadow::UNKNOWN),
+            shadow: AtomicU32::new(UNKNOWN),
             state: Line(Mutex::default()),
         }
     }
@@ -261,14 +374,13 @@ impl<P: Program> Default for Cell<P> {
 
 impl<P: Program> Default for CellState<P> {
     fn default() -> Self {
-        Self {
-            committed: None,
-            cleared: None,
-            versions: VecDeque::new(),
-            top: None,
-            readers: SmallVec::new(),
-            changes: 0,
-        }
+        Self { value: None, at: Position(0), cleared: None, above: None }
+    }
+}
+
+impl<P: Program> Default for Above<P> {
+    fn default() -> Self {
+        Self { versions: Versions::default(), readers: SmallVec::new(), top: None }
     }
 }
 

@@ -26,9 +26,9 @@ use std::{fmt, ops::Range};
 
 use crate::{
     Base, CellId, Delta, Incarnation, Position, Program, TxIndex,
-    cell::{Cell, CellState, Shadow, Version},
+    cell::{Cell, Shadow, Version},
     sync::{AtomicBool, AtomicU32, Ordering, Padded},
-    table::Table,
+    table::{Entry, Table},
 };
 
 /// Everything known about the keys of one block while it is executed. Made by the caller, once per block.
@@ -48,7 +48,7 @@ pub struct Memory<P: Program> {
 #[derive(Debug, Clone)]
 pub(crate) struct Write<P: Program> {
     pub(crate) cell: CellId,
-    /// [`CellState::changes`] when the value was read that the change is known to fit.
+    /// The [count of changes](Cell::changes) when the value was read that the change is known to fit.
     pub(crate) seen: u32,
     pub(crate) delta: P::Delta,
 }
@@ -106,6 +106,9 @@ pub(crate) enum Estimates {
 }
 
 impl<P: Program> Memory<P> {
+    /// Bytes that each key takes, without what its values keep elsewhere and without what is written above a value.
+    pub const BYTES_PER_KEY: usize = size_of::<Entry<P::Key, Cell<P>>>();
+
     /// An empty memory over `base`, sized for about `keys` keys.
     pub fn new(base: impl Base<P> + 'static, keys: usize) -> Self {
         Self {
@@ -155,40 +158,41 @@ impl<P: Program> Memory<P> {
     ) -> Result<R, Unresolved<P::Fault>> {
         let cell = self.table.cell(id);
         let cleared = self.latest_clear(id, position);
-        if cleared.is_none() && !cell.written.load(Ordering::Acquire) {
+        if cleared.is_none() && !cell.is_written() {
             return Ok(with(self.base_value(id, cell)?, 0));
         }
         let mut state = cell.state.0.lock();
-        let needs_base = cleared.is_none() && state.committed.is_none();
+        let needs_base = cleared.is_none() && state.committed().is_none();
         if needs_base && cell.base.get().is_none() {
             drop(state);
             self.base_value(id, cell)?;
             state = cell.state.0.lock();
         }
-        let visible = visible_versions(&state, position, cleared);
-        let whole = cleared.is_none() && !visible.is_empty() && visible.len() == state.versions.len();
-        let top = state.top.as_ref().filter(|_| whole);
+        let visible = visible_versions(state.versions(), position, cleared);
+        let versions = state.versions();
+        let whole = cleared.is_none() && !visible.is_empty() && visible.len() == versions.len();
+        let top = state.top().filter(|_| whole);
         if let Some(top) = top.filter(|_| estimates == Estimates::Take) {
-            return Ok(with(top, state.changes));
+            return Ok(with(top, cell.changes()));
         }
-        let visible = deciding_versions(&state, visible);
+        let visible = deciding_versions(versions, visible);
         if estimates == Estimates::Refuse
-            && let Some(version) = state.versions.range(visible.clone()).rev().find(|version| version.estimate)
+            && let Some(version) = versions[visible.clone()].iter().rev().find(|version| version.estimate)
             // Found wrong once, and committed all the same: it held in the end.
             && version.position >= self.frontier()
         {
             return Err(Unresolved::Estimate(TxIndex(version.position.0 - 1)));
         }
         if let Some(top) = top {
-            return Ok(with(top, state.changes));
+            return Ok(with(top, cell.changes()));
         }
-        let last = visible.clone().next_back().map(|last| &state.versions[last]);
-        if let Some(value) = last.and_then(|last| last.delta.value()) {
-            return Ok(with(value, state.changes));
+        let visible = &versions[visible];
+        if let Some(value) = visible.last().and_then(|last| last.delta.value()) {
+            return Ok(with(value, cell.changes()));
         }
         let hidden;
-        let bottom = match &state.committed {
-            Some((at, value)) if cleared.is_none_or(|clear| *at >= clear) => value,
+        let bottom = match state.committed() {
+            Some((at, value)) if cleared.is_none_or(|clear| at >= clear) => value,
             _ if cleared.is_some() => {
                 hidden = P::hidden(self.key(id));
                 &hidden
@@ -196,13 +200,13 @@ impl<P: Program> Memory<P> {
             _ => self.base_value(id, cell)?,
         };
         if visible.is_empty() {
-            return Ok(with(bottom, state.changes));
+            return Ok(with(bottom, cell.changes()));
         }
         let mut value = bottom.clone();
-        state.versions.range(visible).for_each(|version| version.delta.apply(&mut value));
-        let result = with(&value, state.changes);
+        visible.iter().for_each(|version| version.delta.apply(&mut value));
+        let result = with(&value, cell.changes());
         if whole {
-            state.top = Some(value);
+            state.set_top(value);
         }
         Ok(result)
     }
@@ -232,25 +236,24 @@ impl<P: Program> Memory<P> {
 
     /// The cell of the key's shadow, if a write there ever cleared what it shadows.
     fn cleared_shadow(&self, id: CellId) -> Option<&Cell<P>> {
-        let shadow = &self.table.cell(id).shadow;
-        let number = match shadow.load(Ordering::Relaxed) {
-            Shadow::UNKNOWN => {
-                let key = P::shadow(self.key(id));
-                // One that nobody has named yet may be named later.
-                let number = key.map_or(Some(Shadow::NONE), |key| Some(self.table.find(&key)?.number()))?;
-                shadow.store(number, Ordering::Relaxed);
-                number
-            }
-            number => number,
-        };
-        let cell = if number == Shadow::NONE { None } else { Some(self.table.cell(CellId::of(number))) };
-        cell.filter(|cell| cell.clears.load(Ordering::Acquire))
+        let cell = self.table.cell(id);
+        let mut shadow = cell.shadow();
+        if shadow == Shadow::Unknown {
+            let find = |key| self.table.find(&key).map_or(Shadow::Unknown, |found| Shadow::Cell(found.number()));
+            shadow = P::shadow(self.key(id)).map_or(Shadow::None, find);
+            cell.set_shadow(shadow);
+        }
+        match shadow {
+            // One that nobody has named yet may be named later.
+            Shadow::Unknown | Shadow::None => None,
+            Shadow::Cell(number) => Some(self.table.cell(CellId::of(number))).filter(|cell| cell.has_cleared()),
+        }
     }
 
     /// Whether readers of a cell find what they found when there were so many changes.
     fn is_unchanged(&self, id: CellId, seen: u32) -> bool {
         // What a clear hides is not counted as a change of what it hides.
-        self.table.cell(id).changes.load(Ordering::Acquire) == seen
+        self.table.cell(id).changes() == seen
             && (!self.clears.load(Ordering::Acquire) || self.cleared_shadow(id).is_none())
     }
 
@@ -278,16 +281,16 @@ impl<P: Program> Memory<P> {
         let cell = self.table.cell(self.intern(key));
         base.map(|base| cell.base.set(base));
         let mut clears = false;
-        cell.change(|state| {
+        cell.change(|state, changes| {
             for (position, delta) in writes {
                 clears |= delta.clears_shadowed();
                 state.seed(Version { position, incarnation: Incarnation(0), estimate: false, delta });
+                *changes += 1;
             }
         });
         // Nobody reads yet.
-        cell.written.store(true, Ordering::Release);
         if clears {
-            cell.clears.store(true, Ordering::Release);
+            cell.set_cleared();
             self.clears.store(true, Ordering::Release);
         }
     }
@@ -307,13 +310,13 @@ impl<P: Program> Memory<P> {
         for write in writes {
             let cell = self.announce(write);
             let version = Version { position, incarnation, estimate: false, delta: write.delta.clone() };
-            cell.change(|state| {
-                if state.versions.len() >= MOST_UNFOLDED {
+            cell.change(|state, changes| {
+                if state.versions().len() >= MOST_UNFOLDED {
                     self.fold_committed(write.cell, cell, state);
                 }
-                let seen = state.changes;
-                state.publish(version, dirty);
-                moved(write.cell, seen, state.changes);
+                let seen = *changes;
+                *changes += u32::from(state.publish(version, dirty));
+                moved(write.cell, seen, *changes);
             });
         }
         self.retract(position, incarnation, before, dirty);
@@ -328,7 +331,9 @@ impl<P: Program> Memory<P> {
         dirty: &mut Vec<Position>,
     ) {
         for id in cells {
-            self.table.cell(*id).change(|state| state.retract(position, incarnation, dirty));
+            self.table.cell(*id).change(|state, changes| {
+                *changes += u32::from(state.retract(position, incarnation, dirty));
+            });
         }
     }
 
@@ -337,18 +342,15 @@ impl<P: Program> Memory<P> {
         for id in cells {
             let mut state = self.table.cell(id).state.0.lock();
             let at = state.versions_at(position);
-            state.versions.range_mut(at).for_each(|version| version.estimate = true);
+            state.versions_mut()[at].iter_mut().for_each(|version| version.estimate = true);
         }
     }
 
-    /// Sets the flags that readers look at before they take a lock.
+    /// Says that a write clears before it can be seen.
     fn announce(&self, write: &Write<P>) -> &Cell<P> {
         let cell = self.table.cell(write.cell);
-        if !cell.written.load(Ordering::Relaxed) {
-            cell.written.store(true, Ordering::Release);
-        }
         if write.delta.clears_shadowed() {
-            cell.clears.store(true, Ordering::Release);
+            cell.set_cleared();
             self.clears.store(true, Ordering::Release);
         }
         cell
@@ -359,15 +361,19 @@ impl<P: Program> Memory<P> {
 const MOST_UNFOLDED: usize = if cfg!(test) { 2 } else { 8 };
 
 /// The versions that a reader at `position` sees on top of the bottom.
-fn visible_versions<P: Program>(state: &CellState<P>, position: Position, cleared: Option<Position>) -> Range<usize> {
-    let end = state.versions.partition_point(|version| version.position < position);
-    let start = cleared.map_or(0, |clear| state.versions.partition_point(|version| version.position < clear));
+fn visible_versions<P: Program>(
+    versions: &[Version<P>],
+    position: Position,
+    cleared: Option<Position>,
+) -> Range<usize> {
+    let end = versions.partition_point(|version| version.position < position);
+    let start = cleared.map_or(0, |clear| versions.partition_point(|version| version.position < clear));
     start.min(end)..end
 }
 
 /// Those of the visible versions on which the value depends: from the last absolute one on.
-fn deciding_versions<P: Program>(state: &CellState<P>, visible: Range<usize>) -> Range<usize> {
-    let mut from_above = state.versions.range(visible.clone()).rev();
+fn deciding_versions<P: Program>(versions: &[Version<P>], visible: Range<usize>) -> Range<usize> {
+    let mut from_above = versions[visible.clone()].iter().rev();
     match from_above.position(|version| version.delta.is_absolute()) {
         Some(above) => visible.end - 1 - above..visible.end,
         None => visible,

@@ -23,6 +23,7 @@ use foldhash::quality::RandomState;
 
 use crate::{
     Engine,
+    cell::MOST_CELLS,
     sync::{AtomicU32, AtomicU64, Mutex, OnceLock, Ordering, Padded},
 };
 
@@ -36,12 +37,15 @@ const WINDOW: usize = 16;
 const SMALLEST_LEVEL: usize = 1 << 5;
 /// Levels; together they hold more keys than a `u32` can number.
 const LEVELS: usize = 27;
-/// Cells of the first chunk; each further chunk has twice as many.
+/// Cells of the first chunk.
 const FIRST_CHUNK: usize = 1 << 4;
+/// Chunks of one size, a power of two; those after them have twice as many cells. A chunk is made as a whole, so that of all
+/// cells at most one in so many and a few is made that nobody needs.
+const ALIKE_CHUNKS: usize = 1 << 2;
 /// Chunks; together they hold more cells than a `u32` can number.
-const CHUNKS: usize = 28;
+const CHUNKS: usize = 27 * ALIKE_CHUNKS;
 /// Chunks that are reached at once: those of most blocks.
-const NEAR_CHUNKS: usize = 8;
+const NEAR_CHUNKS: usize = 6 * ALIKE_CHUNKS;
 
 /// Cells that are worth another thread when they are freed.
 const LEAST_FREED: usize = 4096;
@@ -209,7 +213,7 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
         C: Send,
     {
         let count = self.len();
-        // The last is the largest, about as large as the others together.
+        // The last are the largest.
         let far = self.far.into_inner().into_iter().flat_map(|far| *far);
         let chunks = self.near.into_iter().chain(far).filter_map(OnceLock::into_inner);
         let chunks = Mutex::new(chunks.collect::<Vec<_>>());
@@ -249,14 +253,14 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
 
     fn allocate(&self, key: &K) -> CellId {
         let id = self.len.0.fetch_add(1, Ordering::Relaxed);
-        assert!(id < u32::MAX - 2, "a block cannot touch four billion keys");
+        assert!(id < MOST_CELLS, "a block cannot touch two billion keys");
         let (number, at) = chunk_of(id);
         let chunk = match number.checked_sub(NEAR_CHUNKS) {
             None => &self.near[number],
             Some(far) => &self.far.get_or_init(|| Box::new([const { OnceLock::new() }; CHUNKS - NEAR_CHUNKS]))[far],
         };
         let chunk = chunk.get_or_init(|| {
-            (0..FIRST_CHUNK << number).map(|_| Entry { key: OnceLock::new(), cell: C::default() }).collect()
+            (0..chunk_size(number)).map(|_| Entry { key: OnceLock::new(), cell: C::default() }).collect()
         });
         let fresh = chunk[at].key.set(key.clone()).is_ok();
         assert!(fresh, "id {id} was given out twice");
@@ -282,11 +286,19 @@ fn empty_slots(len: usize) -> Box<[AtomicU64]> {
     (0..len).map(|_| AtomicU64::new(0)).collect()
 }
 
-/// Chunk `n` starts at id `FIRST_CHUNK * (2^n - 1)`.
+/// Chunk and place in it of an id. In units of the first chunk, those of size `2^n` begin where `ALIKE_CHUNKS * (2^n - 1)` lie
+/// before them.
 fn chunk_of(id: u32) -> (usize, usize) {
-    let shifted = id as usize / FIRST_CHUNK + 1;
-    let number = (usize::BITS - 1 - shifted.leading_zeros()) as usize;
-    (number, id as usize - FIRST_CHUNK * ((1 << number) - 1))
+    let shifted = id as usize + ALIKE_CHUNKS * FIRST_CHUNK;
+    let doublings = (shifted / (ALIKE_CHUNKS * FIRST_CHUNK)).ilog2() as usize;
+    let size = FIRST_CHUNK << doublings;
+    let alike = shifted / size - ALIKE_CHUNKS;
+    (doublings * ALIKE_CHUNKS + alike, shifted & (size - 1))
+}
+
+/// Cells of a chunk.
+fn chunk_size(number: usize) -> usize {
+    FIRST_CHUNK << (number / ALIKE_CHUNKS)
 }
 
 impl<K, C> fmt::Debug for Table<K, C> {

@@ -70,13 +70,8 @@ impl From<Option<Account>> for AccountValue {
 pub enum BalanceStep {
     /// Leaves it as it is.
     Keep,
-    /// Adds to it; `peak` is the most that it was above its start on the way, at least `amount`.
-    Credit {
-        /// What is added in the end.
-        amount: U256,
-        /// The highest point on the way.
-        peak: U256,
-    },
+    /// Adds to it. Where it was above that on the way, there being room for it is observed.
+    Credit(U256),
     /// Takes from it.
     Debit(U256),
     /// Sets it, whatever it was.
@@ -148,13 +143,13 @@ impl AccountDelta {
 
     /// Adds `amount` wei.
     pub const fn credit(amount: U256) -> Self {
-        Self { balance: BalanceStep::Credit { amount, peak: amount }, ..Self::NONE }
+        Self { balance: BalanceStep::Credit(amount), ..Self::NONE }
     }
 
     pub(crate) fn fits(&self, value: &AccountValue) -> bool {
         match self.balance {
             BalanceStep::Keep | BalanceStep::Set(_) => true,
-            BalanceStep::Credit { peak, .. } => value.balance.checked_add(peak).is_some(),
+            BalanceStep::Credit(amount) => value.balance.checked_add(amount).is_some(),
             BalanceStep::Debit(amount) => value.balance >= amount,
         }
     }
@@ -163,7 +158,7 @@ impl AccountDelta {
     pub fn apply(&self, value: &mut AccountValue) {
         match self.balance {
             BalanceStep::Keep => {}
-            BalanceStep::Credit { amount, .. } => value.balance = value.balance.saturating_add(amount),
+            BalanceStep::Credit(amount) => value.balance = value.balance.saturating_add(amount),
             BalanceStep::Debit(amount) => value.balance = value.balance.saturating_sub(amount),
             BalanceStep::Set(balance) => value.balance = balance,
         }

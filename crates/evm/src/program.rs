@@ -353,3 +353,21 @@ impl Observation<EvmValue> for EvmObservation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ropewalk_engine::Memory;
+
+    use super::*;
+
+    /// Most of what a block's last part and a transaction without company take is waiting for memory.
+    #[test]
+    fn a_key_takes_three_cache_lines() {
+        assert_eq!(Memory::<EvmProgram>::BYTES_PER_KEY, 3 * 64);
+    }
+
+    #[test]
+    fn a_change_takes_a_line_and_a_quarter() {
+        assert_eq!(size_of::<EvmDelta>(), 80);
+    }
+}

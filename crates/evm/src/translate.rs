@@ -118,10 +118,13 @@ fn write_changes(
     }
 }
 
-/// The difference to the loaded balance. A credit takes along how much room there must be.
+/// The difference to the loaded balance. A credit says by itself that there must be room for it.
 pub(crate) fn balance_step(loaded: &mut Loaded, balance: U256) -> BalanceStep {
     if let Some(amount) = balance.checked_sub(loaded.balance).filter(|amount| !amount.is_zero()) {
-        return BalanceStep::Credit { amount, peak: std::mem::take(&mut loaded.peak).max(amount) };
+        if loaded.peak <= amount {
+            loaded.peak = U256::ZERO;
+        }
+        return BalanceStep::Credit(amount);
     }
     match loaded.balance - balance {
         U256::ZERO => BalanceStep::Keep,

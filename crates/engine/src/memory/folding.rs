@@ -56,32 +56,32 @@ impl<P: Program> Memory<P> {
             // Only a key that nobody ever hid can be stepped where it is.
             let value = if plain { None } else { Some(self.folded_value(position, &cleared, write)?) };
             let cell = self.announce(write);
-            cell.change(|state| {
+            cell.change(|state, changes| {
                 // Who looked between two writes of one transaction to this key saw what never was.
-                let again = state.committed.as_ref().is_some_and(|(at, _)| *at == position);
-                state.changes += 1 + u32::from(again);
+                let again = state.committed().is_some_and(|(at, _)| at == position);
+                *changes += 1 + u32::from(again);
                 match value {
                     Some(value) => {
                         state.drop_through(position);
-                        state.committed = Some((position, value));
+                        state.set_committed(position, value);
                     }
                     None => {
-                        if !state.versions.is_empty() {
+                        if !state.versions().is_empty() {
                             state.fold_below(position, Some(self.base_value(write.cell, cell)?));
                             state.drop_through(position);
                         }
-                        let mut value = match state.committed.take() {
-                            Some((_, value)) => value,
+                        let mut value = match state.take_committed() {
+                            Some(value) => value,
                             None => self.base_value(write.cell, cell)?.clone(),
                         };
                         write.delta.apply(&mut value);
-                        state.committed = Some((position, value));
+                        state.set_committed(position, value);
                     }
                 }
                 if write.delta.clears_shadowed() {
-                    state.cleared = Some(position);
+                    state.set_cleared(position);
                 }
-                state.top = None;
+                state.forget_top();
                 state.collect_dirty(position, write.delta.fields(), dirty);
                 Ok(())
             })?;
@@ -109,7 +109,7 @@ impl<P: Program> Memory<P> {
 
     /// Whether the last committed write of a cell is that of the transaction at `position`.
     fn is_folded(&self, cell: CellId, position: Position) -> bool {
-        self.table.cell(cell).state.0.lock().committed.as_ref().is_some_and(|(at, _)| *at == position)
+        self.table.cell(cell).state.0.lock().committed().is_some_and(|(at, _)| at == position)
     }
 
     /// Folds those versions of a cell that are committed, as far as that takes no look at others. Readers notice nothing.
@@ -125,15 +125,15 @@ impl<P: Program> Memory<P> {
     pub fn for_each_committed(&self, mut with: impl FnMut(Final<'_, P>)) {
         let frontier = self.frontier();
         for (id, key, cell) in self.table.iter() {
-            if !cell.written.load(Ordering::Acquire) {
+            if !cell.is_written() {
                 continue;
             }
             // Incarnations that a run left behind when it ended early are not committed.
             let cleared = self.latest_clear(id, frontier);
             let mut state = cell.state.0.lock().copied();
             state.fold_all(frontier, cleared, || P::hidden(key), cell.base.get());
-            let Some((_, value)) = &state.committed else { continue };
-            with(Final { key, base: cell.base.get(), value, cleared: state.cleared.is_some() });
+            let Some((_, value)) = state.committed() else { continue };
+            with(Final { key, base: cell.base.get(), value, cleared: state.cleared().is_some() });
         }
     }
 }

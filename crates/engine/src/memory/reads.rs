@@ -14,7 +14,7 @@ pub(crate) struct Reads<P: Program> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Look {
     pub(crate) cell: CellId,
-    /// [`CellState::changes`](crate::cell::CellState::changes) when the value was read.
+    /// The [count of changes](crate::cell::Cell::changes) when the value was read.
     pub(crate) seen: u32,
 }
 

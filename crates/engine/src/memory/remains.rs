@@ -47,7 +47,7 @@ impl<P: Program> Remains<'_, P> {
         for entry in self.cells.into_iter().flatten() {
             let Some((key, cell)) = entry.taken() else { continue };
             let base = cell.base.take();
-            if !cell.written.load(Ordering::Relaxed) {
+            if !cell.is_written() {
                 with(Remnant { key, base, value: None });
                 continue;
             }
@@ -55,7 +55,7 @@ impl<P: Program> Remains<'_, P> {
             let hides = || self.clears.get(&P::shadow(key)?).copied();
             let clear = if self.clears.is_empty() { None } else { hides() };
             state.fold_all(self.frontier, clear, || P::hidden(key), base.as_ref());
-            with(Remnant { key, base, value: state.committed.take().map(|(_, value)| value) });
+            with(Remnant { key, base, value: state.take_committed() });
         }
     }
 }

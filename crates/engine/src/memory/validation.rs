@@ -69,9 +69,10 @@ impl<P: Program> Memory<P> {
         let mut holds = true;
         for (Look { cell, seen }, observation) in reads.iter().filter(|(_, observation)| observation.is_volatile()) {
             let changed = {
-                let mut state = self.table.cell(cell).state.0.lock();
+                let cell = self.table.cell(cell);
+                let mut state = cell.state.0.lock();
                 state.add_reader(Reader { position, fields: observation.fields() }, frontier);
-                state.changes != seen
+                cell.changes() != seen
             };
             if holds && (changed || clears) {
                 holds = self.resolve(cell, position, Estimates::Take, |value, _| observation.holds(value))?;
@@ -87,7 +88,7 @@ pub(crate) struct Bounded {
     cell: CellId,
     /// Its place among the writes.
     at: u32,
-    /// [`CellState::changes`](crate::cell::CellState::changes) when it was known to fit.
+    /// The [count of changes](crate::cell::Cell::changes) when it was known to fit.
     seen: u32,
 }
 

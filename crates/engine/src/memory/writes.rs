@@ -7,9 +7,9 @@ impl<P: Program> Memory<P> {
     /// The transaction that wrote to a cell last below `position`, if one did.
     pub(crate) fn writer_below(&self, id: CellId, position: Position) -> Option<TxIndex> {
         let state = self.table.cell(id).state.0.lock();
-        let below = state.versions.partition_point(|version| version.position < position);
-        let speculative = below.checked_sub(1).map(|last| state.versions[last].position);
-        let writer = speculative.or_else(|| state.committed.as_ref().map(|(at, _)| *at))?;
+        let below = state.versions().partition_point(|version| version.position < position);
+        let speculative = below.checked_sub(1).map(|last| state.versions()[last].position);
+        let writer = speculative.or_else(|| state.committed().map(|(at, _)| at))?;
         Some(TxIndex(writer.0.checked_sub(1)?))
     }
 

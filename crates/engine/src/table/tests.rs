@@ -6,10 +6,16 @@ fn chunks_number_every_id_once() {
     for id in 0..100_000 {
         assert_eq!(chunk_of(id), expected, "id {id}");
         expected.1 += 1;
-        if expected.1 == FIRST_CHUNK << expected.0 {
+        if expected.1 == chunk_size(expected.0) {
             expected = (expected.0 + 1, 0);
         }
     }
+}
+
+#[test]
+fn the_last_id_has_a_chunk() {
+    let (number, at) = chunk_of(u32::MAX);
+    assert!(number < CHUNKS && at < chunk_size(number), "chunk {number}, place {at}");
 }
 
 #[test]
