@@ -291,9 +291,9 @@ fn empty_slots(len: usize) -> Box<[AtomicU64]> {
 fn chunk_of(id: u32) -> (usize, usize) {
     let shifted = id as usize + ALIKE_CHUNKS * FIRST_CHUNK;
     let doublings = (shifted / (ALIKE_CHUNKS * FIRST_CHUNK)).ilog2() as usize;
-    let size = FIRST_CHUNK << doublings;
-    let alike = shifted / size - ALIKE_CHUNKS;
-    (doublings * ALIKE_CHUNKS + alike, shifted & (size - 1))
+    let bits = doublings + FIRST_CHUNK.ilog2() as usize;
+    let alike = (shifted >> bits) - ALIKE_CHUNKS;
+    (doublings * ALIKE_CHUNKS + alike, shifted & ((1 << bits) - 1))
 }
 
 /// Cells of a chunk.

@@ -1,6 +1,10 @@
 //! The engine's program: Ethereum accounts and slots as keys, transactions as what runs.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use alloy_primitives::{Address, Bloom, U256};
 use revm::{
@@ -39,7 +43,7 @@ pub mod field {
 pub struct EvmProgram;
 
 /// What is read and written together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EvmKey {
     /// An account without its storage.
     Account(Address),
@@ -47,6 +51,30 @@ pub enum EvmKey {
     StorageEmpty(Address),
     /// One storage slot. Shadowed by the account: creation and destruction clear it.
     Slot(Address, U256),
+}
+
+/// Word by word: a hasher takes a slice of bytes with a loop and a length, and keys are hashed at every access.
+impl Hash for EvmKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (kind, Self::Account(address) | Self::StorageEmpty(address) | Self::Slot(address, _)) = (self.kind(), self);
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, rest @ ..] = address.0.0;
+        state.write_u64(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
+        state.write_u64(u64::from_ne_bytes([i, j, k, l, m, n, o, p]));
+        state.write_u64(u64::from(u32::from_ne_bytes(rest)) | u64::from(kind) << 32);
+        if let Self::Slot(_, slot) = self {
+            slot.as_limbs().iter().for_each(|limb| state.write_u64(*limb));
+        }
+    }
+}
+
+impl EvmKey {
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Account(_) => 0,
+            Self::StorageEmpty(_) => 1,
+            Self::Slot(..) => 2,
+        }
+    }
 }
 
 impl fmt::Display for EvmKey {
