@@ -315,11 +315,13 @@ impl BlockExecutor {
         let records = records || self.options.dependencies || self.options.footprints;
         let options = self.run_options(list.is_some(), records);
         // Whoever is to help gets up while this thread prepares.
-        engine.rouse::<EvmProgram>(&transactions, &options);
+        let workers = engine.rouse::<EvmProgram>(&transactions, &options);
         let base = TimedBase::new(Arc::clone(&parent), Arc::clone(reads));
         let before_block = Arc::clone(&parent);
         let keys = expected_keys(&block.transactions);
-        let memory = Arc::new(Memory::<EvmProgram>::new(base, keys));
+        let memory = Memory::<EvmProgram>::new(base, keys);
+        // A list is laid down on all threads.
+        let memory = Arc::new(if workers == 1 && list.is_none() { memory.for_one_thread() } else { memory });
         let promised = list.map(|list| access_list::seed(&memory, list, &*parent, engine));
         if are_slow && list.is_none() {
             prefetch(&memory, &block.transactions, &*parent);

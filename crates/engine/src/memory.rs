@@ -120,6 +120,19 @@ impl<P: Program> Memory<P> {
         }
     }
 
+    /// The same, still empty memory, for one thread at a time: a run over it has one worker, and what is asked of it takes
+    /// fewer atomic steps.
+    #[must_use]
+    pub fn for_one_thread(mut self) -> Self {
+        self.table.one_thread = true;
+        self
+    }
+
+    /// Whether it is [for one thread](Self::for_one_thread) at a time.
+    pub(crate) fn is_for_one_thread(&self) -> bool {
+        self.table.one_thread
+    }
+
     pub(crate) fn intern(&self, key: &P::Key) -> CellId {
         self.table.intern(key)
     }
@@ -216,7 +229,7 @@ impl<P: Program> Memory<P> {
         if let Some(value) = cell.base.get() {
             return Ok(value);
         }
-        let _fetching = cell.fetch.lock();
+        let _fetching = (!self.is_for_one_thread()).then(|| cell.fetch.lock());
         if let Some(value) = cell.base.get() {
             return Ok(value);
         }

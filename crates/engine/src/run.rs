@@ -92,16 +92,18 @@ impl Engine {
         options: &RunOptions,
         probe: &R,
     ) -> Result<Finished, RunError<P::Fault>> {
-        let workers = self.workers_for::<P>(transactions, options);
+        let workers = if memory.is_for_one_thread() { 1 } else { self.workers_for::<P>(transactions, options) };
         let run = Run::new(memory, transactions, factory, hook, options, probe, workers);
         self.scatter(workers, |number| run.work(number, workers));
         run.finish()
     }
 
     /// Wakes the threads that a run of these transactions will want, so that they are up when it begins: that takes as long
-    /// as preparing a small block does.
-    pub fn rouse<P: Program>(&self, transactions: &[P::Transaction], options: &RunOptions) {
-        self.knock(self.workers_for::<P>(transactions, options));
+    /// as preparing a small block does. Returns how many workers the run will have.
+    pub fn rouse<P: Program>(&self, transactions: &[P::Transaction], options: &RunOptions) -> usize {
+        let workers = self.workers_for::<P>(transactions, options);
+        self.knock(workers);
+        workers
     }
 
     /// Workers that a list is worth. Adversarial schedules are for tests and take all there are.

@@ -45,7 +45,7 @@ const ALIKE_CHUNKS: usize = 1 << 2;
 /// Chunks; together they hold more cells than a `u32` can number.
 const CHUNKS: usize = 27 * ALIKE_CHUNKS;
 /// Chunks that are reached at once: those of most blocks.
-const NEAR_CHUNKS: usize = 6 * ALIKE_CHUNKS;
+const NEAR_CHUNKS: usize = 4 * ALIKE_CHUNKS;
 
 /// Cells that are worth another thread when they are freed.
 const LEAST_FREED: usize = 4096;
@@ -65,6 +65,8 @@ pub(crate) struct Table<K, C> {
     far: OnceLock<Box<FarChunks<K, C>>>,
     /// Ids given out. Relaxed: an id is published by the slot that holds it.
     len: Padded<AtomicU32>,
+    /// Whether keys come from one thread at a time, so that none races another for a slot.
+    pub(crate) one_thread: bool,
 }
 
 type Slots = Box<[AtomicU64]>;
@@ -113,6 +115,7 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
             near: [const { OnceLock::new() }; NEAR_CHUNKS],
             far: OnceLock::new(),
             len: Padded(AtomicU32::new(0)),
+            one_thread: false,
         }
     }
 
@@ -127,6 +130,10 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
                 let mut taken = slot.load(Ordering::Acquire);
                 if taken == 0 {
                     let id = *made.get_or_insert_with(|| self.allocate(key));
+                    if self.one_thread {
+                        slot.store(entry_word(hash, id), Ordering::Release);
+                        return id;
+                    }
                     match slot.compare_exchange(0, entry_word(hash, id), Ordering::Release, Ordering::Acquire) {
                         Ok(_) => return id,
                         Err(other) => taken = other,
@@ -252,7 +259,14 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
     }
 
     fn allocate(&self, key: &K) -> CellId {
-        let id = self.len.0.fetch_add(1, Ordering::Relaxed);
+        let id = match self.one_thread {
+            true => {
+                let id = self.len.0.load(Ordering::Relaxed);
+                self.len.0.store(id + 1, Ordering::Relaxed);
+                id
+            }
+            false => self.len.0.fetch_add(1, Ordering::Relaxed),
+        };
         assert!(id < MOST_CELLS, "a block cannot touch two billion keys");
         let (number, at) = chunk_of(id);
         let chunk = match number.checked_sub(NEAR_CHUNKS) {

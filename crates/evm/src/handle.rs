@@ -237,9 +237,33 @@ impl StateHandle {
         if self.recording || self.by_address.contains_key(address) {
             return;
         }
+        let loaded = self.made_up(address, account);
+        self.note(*address, loaded);
+    }
+
+    /// The number of a touched account's note, which is made up where none was made before. Asked once for each account,
+    /// when the transaction is over: what is made up now is found by its number alone.
+    pub(crate) fn number_of(&mut self, address: &Address, account: &Account) -> Option<usize> {
+        if let Some(at) = self.by_address.get(address) {
+            return Some(*at as usize);
+        }
+        if self.recording {
+            return None;
+        }
+        let loaded = self.made_up(address, account);
+        self.loaded.push(loaded);
+        Some(self.loaded.len() - 1)
+    }
+
+    /// The note of a number.
+    pub(crate) fn at(&mut self, number: usize) -> &mut Loaded {
+        &mut self.loaded[number]
+    }
+
+    fn made_up(&mut self, address: &Address, account: &Account) -> Loaded {
         let AccountInfo { balance, nonce, code_hash, .. } = account.original_info();
         let (handle, exists) = (self.view().handle(&EvmKey::Account(*address)), !account.is_loaded_as_not_existing());
-        self.note(*address, Loaded::new(handle, exists, balance, nonce, code_hash, None));
+        Loaded::new(handle, exists, balance, nonce, code_hash, None)
     }
 
     fn note(&mut self, address: Address, loaded: Loaded) -> usize {

@@ -41,44 +41,48 @@ pub(crate) fn write_journal(mut state: EvmState, present: &[Address], spec: Spec
     }
     for (address, account) in &state {
         if account.is_touched() {
-            handle.note_touched(address, account);
-            write_account(address, account, spec, handle);
+            let Some(at) = handle.number_of(address, account) else {
+                unreachable!("revm touched {address} without loading it")
+            };
+            write_account(address, account, at, spec, handle);
         }
     }
 }
 
-fn write_account(address: &Address, account: &Account, spec: SpecId, handle: &mut StateHandle) {
-    let Some(loaded) = handle.loaded(address) else { unreachable!("revm touched {address} without loading it") };
+/// `at` is the number of the account's note.
+fn write_account(address: &Address, account: &Account, at: usize, spec: SpecId, handle: &mut StateHandle) {
+    let loaded = handle.at(at);
     if account.is_selfdestructed() {
-        return destroy(address, handle);
+        let loaded_at = loaded.handle;
+        return handle.write_to(loaded_at, EvmDelta::Account(AccountDelta::DESTROY));
     }
     let (is_created, eip161) = (account.is_created(), spec.is_enabled_in(SpecId::SPURIOUS_DRAGON));
     if !is_created && account.is_empty() {
-        return remove_empty(address, account, handle);
+        return remove_empty(account, at, handle);
     }
     let is_known = is_known_not_to_be_empty(loaded, account);
     if !is_created && eip161 && !is_known {
         loaded.observe_emptiness(&account.info);
     }
     let existence = if eip161 || is_known { Existence::Derived } else { Existence::Present };
-    write_changes(address, account, existence, is_created, handle);
-}
-
-fn destroy(address: &Address, handle: &mut StateHandle) {
-    if let Some(loaded) = handle.loaded(address) {
-        let at = loaded.handle;
-        handle.write_to(at, EvmDelta::Account(AccountDelta::DESTROY));
+    let delta = AccountDelta { existence, clears_storage: is_created, ..changes(account, handle.at(at)) };
+    if delta != AccountDelta::NONE {
+        let loaded_at = handle.at(at).handle;
+        handle.write_to(loaded_at, EvmDelta::Account(delta));
+    }
+    for (slot, value) in account.changed_storage_slots() {
+        handle.write(&EvmKey::Slot(*address, *slot), EvmDelta::Slot(value.present_value));
     }
 }
 
 /// An empty account was touched: if it was there, it goes.
-fn remove_empty(address: &Address, account: &Account, handle: &mut StateHandle) {
-    let Some(loaded) = handle.loaded(address) else { return };
+fn remove_empty(account: &Account, at: usize, handle: &mut StateHandle) {
+    let loaded = handle.at(at);
     loaded.observe_emptiness(&account.info);
     loaded.observe_existence();
     if loaded.exists {
-        let at = loaded.handle;
-        handle.write_to(at, EvmDelta::Account(AccountDelta::DESTROY));
+        let loaded_at = loaded.handle;
+        handle.write_to(loaded_at, EvmDelta::Account(AccountDelta::DESTROY));
     }
 }
 
@@ -93,28 +97,14 @@ fn is_known_not_to_be_empty(loaded: &Loaded, account: &Account) -> bool {
     gained || set || code_known || nonce_known
 }
 
-fn write_changes(
-    address: &Address,
-    account: &Account,
-    existence: Existence,
-    clears_storage: bool,
-    handle: &mut StateHandle,
-) {
-    let Some(loaded) = handle.loaded(address) else { return };
+/// What differs of balance, nonce and code.
+fn changes(account: &Account, loaded: &mut Loaded) -> AccountDelta {
     let info = &account.info;
-    let delta = AccountDelta {
+    AccountDelta {
         balance: balance_step(loaded, info.balance),
         nonce: (info.nonce != loaded.nonce).then_some(info.nonce),
         code: (info.code_hash != loaded.code_hash).then(|| NewCode::new(info.code_hash, info.code.clone())),
-        existence,
-        clears_storage,
-    };
-    let at = loaded.handle;
-    if delta != AccountDelta::NONE {
-        handle.write_to(at, EvmDelta::Account(delta));
-    }
-    for (slot, value) in account.changed_storage_slots() {
-        handle.write(&EvmKey::Slot(*address, *slot), EvmDelta::Slot(value.present_value));
+        ..AccountDelta::NONE
     }
 }
 

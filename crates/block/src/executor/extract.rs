@@ -51,6 +51,13 @@ pub(super) fn committed_changes(
     let ranges = engine.parts(memory.cells(), LEAST_CELLS);
     let parts = memory.take_apart(engine, LEAST_CELLS, |remains| Part::of(remains, ranges));
     let mut changes = Changes::default();
+    if ranges == 1 {
+        for Part { by_range, codes } in parts {
+            add_codes(codes, &mut changes)?;
+            by_range.into_iter().try_for_each(|found| found.merge(parent, &mut changes.accounts))?;
+        }
+        return Ok(changes);
+    }
     let mut by_range: Vec<Mutex<InRange>> = (0..ranges).map(|_| Mutex::default()).collect();
     for part in parts {
         add_codes(part.codes, &mut changes)?;
