@@ -11,27 +11,22 @@ use std::{
 };
 
 use ropewalk_block::{
-    AccessList, BlockError, BlockExecutor, CallConflicts, CallTimes, CancelToken, CodeCache, Dependencies, Engine,
-    EvmKey, EvmSettings, Execution, ExecutorOptions, Footprints, InvalidTransactions, Locations, Recorder, Schedule,
-    Shortcuts, SlowReads, Timeline, oracle::Oracle,
+    AccessList, BlockError, BlockExecutor, CancelToken, Dependencies, Engine, EvmKey, EvmSettings, Execution,
+    ExecutorOptions, Footprints, InvalidTransactions, Locations, Recorder, Schedule, Shortcuts, Timeline,
+    oracle::Oracle,
 };
 use ropewalk_evm::{ArrivalTimes, Arrivals};
 use ropewalk_state::StateReader;
 
 use crate::{arguments::ScheduleArgument, fixture::Fixture, session::NoThreads};
 
-/// The engine with its threads, which are started once, and the code that it has analysed so far.
+/// The engine with its threads, which are started once, and what it has learned and analysed so far.
 #[derive(Debug, Clone)]
 pub(crate) struct Runner {
     engine: Engine,
-    codes: Arc<CodeCache>,
-    reads: Arc<SlowReads>,
-    times: Arc<CallTimes>,
-    conflicts: Arc<CallConflicts>,
-    shortcuts: Shortcuts,
+    /// Of every execution. What is learned takes most of a megabyte: to make that anew for each would leave the caches cold.
+    options: ExecutorOptions,
     schedule: ScheduleArgument,
-    inline_below_gas: Option<u64>,
-    cancel: CancelToken,
 }
 
 /// Something that took some time.
@@ -53,23 +48,19 @@ impl Runner {
         cancel: CancelToken,
     ) -> Result<Self, NoThreads> {
         let engine = Engine::new(threads).map_err(|source| NoThreads { threads: threads.get(), source })?;
-        Ok(Self {
-            engine,
-            codes: Arc::default(),
-            reads: Arc::default(),
-            times: Arc::default(),
-            conflicts: Arc::default(),
+        let options = ExecutorOptions {
             shortcuts: Shortcuts::ALL,
-            schedule,
+            cancel: Some(cancel),
             inline_below_gas,
-            cancel,
-        })
+            ..ExecutorOptions::default()
+        };
+        Ok(Self { engine, options, schedule })
     }
 
     /// The same runner with these shortcuts.
     #[must_use]
     pub(crate) fn with_shortcuts(self, shortcuts: Shortcuts) -> Self {
-        Self { shortcuts, ..self }
+        Self { options: ExecutorOptions { shortcuts, ..self.options }, ..self }
     }
 
     /// Number of threads.
@@ -177,18 +168,11 @@ impl Runner {
 
     fn options(&self, repetition: u64) -> ExecutorOptions {
         ExecutorOptions {
-            codes: Arc::clone(&self.codes),
-            reads: Arc::clone(&self.reads),
-            times: Arc::clone(&self.times),
-            conflicts: Arc::clone(&self.conflicts),
-            shortcuts: self.shortcuts,
-            cancel: Some(self.cancel.clone()),
             schedule: match self.schedule {
                 ScheduleArgument::Normal => Schedule::Normal,
                 ScheduleArgument::Adversarial { seed } => Schedule::Adversarial { seed: seed.wrapping_add(repetition) },
             },
-            inline_below_gas: self.inline_below_gas,
-            ..ExecutorOptions::default()
+            ..self.options.clone()
         }
     }
 }
