@@ -117,9 +117,11 @@ impl Engine {
                 let efforts = || transactions.iter().map(|each| effort::<P>(each, options).max(least));
                 let (all, largest) = (sum(efforts()), efforts().max().unwrap_or_default());
                 // What the largest leaves is all that another thread could take.
-                all - largest < all / LEAST_SHARED
+                let leaves_little = |largest: u64| all.saturating_sub(largest) < all / LEAST_SHARED;
+                leaves_little(largest)
                     // Of so many threads each is left its part.
                     || all.saturating_mul(helpers) < SAVING_WORTH_A_THREAD * (helpers + 1)
+                    || transactions.len() <= MOST_CHAINED && leaves_little(longest_chain::<P>(transactions, options))
             }
             Inline::Below(weight) => sum(transactions.iter().map(P::weight)) < weight,
         };
@@ -127,6 +129,9 @@ impl Engine {
         most.min(transactions.len()).max(1)
     }
 }
+
+/// Transactions of a list that is asked whether it is one chain: a longer one hardly ever is, and would be asked longer.
+const MOST_CHAINED: usize = 64;
 
 /// Nanoseconds that pay for waking threads and waiting for them to leave.
 const SAVING_WORTH_A_THREAD: u64 = 200_000;
@@ -195,7 +200,8 @@ impl<P: Program> Attempt<P> {
     /// What an attempt has left in its view, which gets rid of it, and what it came to.
     fn of(view: &mut View<P>, output: P::Output) -> Self {
         let (reads, writes) = (std::mem::take(&mut view.reads), std::mem::take(&mut view.writes));
-        let bounded = bounded(&writes);
+        // Committed values are exact: what was done on them fits.
+        let bounded = if view.is_speculative() { bounded(&writes) } else { SmallVec::new() };
         Self { reads, writes, bounded, output, published: false, prepared: false }
     }
 }
@@ -340,6 +346,18 @@ fn lanes<P: Program>(transactions: &[P::Transaction], workers: usize) -> Vec<Opt
     transactions.iter().enumerate().map(previous).collect()
 }
 
+/// Nanoseconds that the longest chain of transactions takes of which each waits for the one before as a whole.
+fn longest_chain<P: Program>(transactions: &[P::Transaction], options: &RunOptions) -> u64 {
+    let mut until = vec![0_u64; transactions.len()];
+    for (index, before) in lanes::<P>(transactions, 2).into_iter().enumerate() {
+        let (transaction, effort) = (&transactions[index], effort::<P>(&transactions[index], options));
+        let overlaps = options.shortcuts.waits_in_reads && effort >= EFFORT_WORTH_A_MEETING;
+        let before = before.filter(|_| !(overlaps && P::meets(transaction).is_some()));
+        until[index] = before.map_or(0, |before| until[before as usize]).saturating_add(effort);
+    }
+    until.into_iter().max().unwrap_or_default()
+}
+
 /// Where a transaction and a lower one that it follows are expected to meet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Meeting {
@@ -349,9 +367,11 @@ pub(crate) struct Meeting {
     pub(crate) with: TxIndex,
 }
 
-/// Nanoseconds that a transaction takes at least whose worker may be held up in the middle of it: waking one takes some part
-/// of that, and what comes before the read is to be worth it.
-const EFFORT_WORTH_A_MEETING: u64 = 100_000;
+/// Nanoseconds that a transaction takes at least whose worker may be held up in the middle of it: what comes before the read
+/// is to be worth waking it again, and having what the transactions of a chain read and write go back and forth between
+/// cores. Of recorded blocks, those gain whose calls take tens of milliseconds; one of calls of a fifth of a millisecond,
+/// which meet at once, lost a third.
+const EFFORT_WORTH_A_MEETING: u64 = 1_000_000;
 
 /// Where transactions are expected to meet those that they wait for, as far as it is known and worth a wait inside the read.
 fn meetings<P: Program>(

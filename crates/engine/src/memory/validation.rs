@@ -1,5 +1,8 @@
 //! Whether what an attempt observed is true of the values that its position sees.
 
+use std::collections::HashSet;
+
+use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::{Estimates, Look, Memory, Reads, Unresolved, Write};
@@ -37,19 +40,22 @@ impl<P: Program> Memory<P> {
                 return Ok(Some(Wrong { cell: Some(cell), fields }));
             }
         }
-        for Bounded { cell, at, seen } in bounded.iter().copied() {
-            if !self.is_unchanged(cell, seen) && !self.fits(position, writes, at as usize)? {
-                return Ok(Some(Wrong { cell: Some(cell), fields: writes[at as usize].delta.fields() }));
+        for step in bounded {
+            if !self.is_unchanged(step.cell, step.seen) && !self.fits(position, writes, step)? {
+                let fields = writes[step.at as usize].delta.fields();
+                return Ok(Some(Wrong { cell: Some(step.cell), fields }));
             }
         }
         Ok(None)
     }
 
     /// Whether a write fits what lies below `position`.
-    fn fits(&self, position: Position, writes: &[Write<P>], at: usize) -> Result<bool, Unresolved<P::Fault>> {
+    fn fits(&self, position: Position, writes: &[Write<P>], bounded: &Bounded) -> Result<bool, Unresolved<P::Fault>> {
+        let at = bounded.at as usize;
         let write = &writes[at];
         // A step starts from what the attempt's own steps before it lead to.
-        let mut before = writes[..at].iter().filter(|other| other.cell == write.cell).peekable();
+        let earlier = if bounded.follows_own { &writes[..at] } else { &[] };
+        let mut before = earlier.iter().filter(|other| other.cell == write.cell).peekable();
         self.resolve(write.cell, position, Estimates::Take, |value: &P::Value, _| {
             if before.peek().is_none() {
                 return write.delta.fits(value);
@@ -90,6 +96,8 @@ pub(crate) struct Bounded {
     at: u32,
     /// The [count of changes](crate::cell::Cell::changes) when it was known to fit.
     seen: u32,
+    /// Whether the attempt wrote to the cell before.
+    follows_own: bool,
 }
 
 impl Bounded {
@@ -103,10 +111,39 @@ impl Bounded {
 
 /// Those of the writes that may turn out not to fit.
 pub(crate) fn bounded<P: Program>(writes: &[Write<P>]) -> SmallVec<[Bounded; 2]> {
-    let bounded = |(at, write): (u32, &Write<P>)| {
-        write.delta.is_bounded().then_some(Bounded { cell: write.cell, at, seen: write.seen })
-    };
-    (0..).zip(writes).filter_map(bounded).collect()
+    let mut written = OwnWrites::default();
+    let mut bounded = SmallVec::new();
+    for (at, write) in (0..).zip(writes) {
+        if write.delta.is_bounded() {
+            let follows_own = written.holds(&writes[..at as usize], write.cell);
+            bounded.push(Bounded { cell: write.cell, at, seen: write.seen, follows_own });
+        }
+    }
+    bounded
+}
+
+/// What an attempt wrote before, looked through where that is little, and kept in a set where it is much: one transaction may
+/// write to thousands of keys.
+#[derive(Debug, Default)]
+struct OwnWrites {
+    cells: HashSet<CellId, RandomState>,
+    /// Writes that are in the set.
+    known: usize,
+}
+
+/// Writes that are looked through.
+const FEW_WRITES: usize = 16;
+
+impl OwnWrites {
+    /// Whether a cell is among these writes, which are those of the last call and more.
+    fn holds<P: Program>(&mut self, writes: &[Write<P>], cell: CellId) -> bool {
+        if writes.len() <= FEW_WRITES {
+            return writes.iter().any(|write| write.cell == cell);
+        }
+        self.cells.extend(writes[self.known..].iter().map(|write| write.cell));
+        self.known = writes.len();
+        self.cells.contains(&cell)
+    }
 }
 
 /// The fields of what in an observation is not true of `value`.
