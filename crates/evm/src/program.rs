@@ -198,8 +198,9 @@ fn expected_effort(env: &TxEnv, spec: SpecId) -> u64 {
 pub struct TxOutput {
     /// What the EVM says; the failure of a transaction that must not be in a block.
     pub result: Result<ExecutionResult<HaltReason>, ExecutionFailure>,
-    /// Bloom filter of its logs.
-    pub bloom: Bloom,
+    /// Bloom filter of its logs; `None` where there are none. Boxed: results are handed from thread to thread, and a payment has
+    /// no logs.
+    pub bloom: Option<Box<Bloom>>,
     /// The attempt's own inspector, if there is one.
     pub inspector: Option<Box<dyn TransactionInspector>>,
     /// What the attempt looked at, where that was asked for.

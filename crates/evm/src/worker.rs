@@ -165,7 +165,7 @@ impl EvmWorker {
     /// What a plain payment comes to.
     fn payment(&mut self, env: &TxEnv, result: ExecutionResult<HaltReason>) -> TxOutput {
         let accesses = self.notes_accesses.then(|| Box::new(self.payment_accesses(env)));
-        TxOutput { result: Ok(result), bloom: Bloom::ZERO, inspector: None, accesses }
+        TxOutput { result: Ok(result), bloom: None, inspector: None, accesses }
     }
 
     /// What a plain payment looks at: its parties, and whoever is tipped.
@@ -354,15 +354,18 @@ impl Drop for EvmWorker {
     }
 }
 
-/// The bloom filter of a result's logs (Yellow Paper, section 4.3.1).
-fn bloom_of(result: &Result<ExecutionResult<HaltReason>, ExecutionFailure>, hashes: &mut Hashes) -> Bloom {
+/// The bloom filter of a result's logs (Yellow Paper, section 4.3.1), if it has any.
+fn bloom_of(result: &Result<ExecutionResult<HaltReason>, ExecutionFailure>, hashes: &mut Hashes) -> Option<Box<Bloom>> {
     let logs: &[Log] = result.as_ref().map_or(&[], |result| result.logs());
-    let mut bloom = Bloom::ZERO;
+    if logs.is_empty() {
+        return None;
+    }
+    let mut bloom = Box::new(Bloom::ZERO);
     for log in logs {
         bloom.m3_2048_hashed(&hashes.keccak256(log.address.as_slice()));
         log.topics().iter().for_each(|topic| bloom.m3_2048_hashed(&hashes.keccak256(topic.as_slice())));
     }
-    bloom
+    Some(bloom)
 }
 
 impl std::fmt::Debug for EvmWorker {

@@ -65,8 +65,10 @@ pub(super) fn committed_changes(
             all.get_mut().unwrap_or_else(PoisonError::into_inner).add(found);
         }
     }
+    // The others are put behind the first, where there is room for all of them.
+    let most = by_range.iter_mut().map(|found| found.get_mut().unwrap_or_else(PoisonError::into_inner).most()).sum();
     let merged = engine.in_parts(ranges, 1, |ranges| -> Result<Vec<AccountChange>, BlockError> {
-        let mut merged = Vec::new();
+        let mut merged = Vec::with_capacity(if ranges.start == 0 { most } else { 0 });
         for range in &by_range[ranges] {
             let found = std::mem::take(&mut *range.lock().unwrap_or_else(PoisonError::into_inner));
             found.merge(parent, &mut merged)?;
@@ -99,13 +101,18 @@ impl InRange {
         append(&mut self.unwritten, other.unwritten);
     }
 
+    /// Accounts that are said something of, about: those whose slots alone were written are not counted before.
+    fn most(&self) -> usize {
+        self.accounts.len() + self.slots.len().min(MOST_UNWRITTEN)
+    }
+
     /// Puts what was found in order, and together what is said of one account.
     fn merge(self, parent: &dyn StateReader, merged: &mut Vec<AccountChange>) -> Result<(), BlockError> {
+        merged.reserve(self.most());
         let Self { accounts, slots, unwritten } = self;
         let by_address = in_order(&accounts, |account| &account.address);
         let by_slot = slots_in_order(&slots);
         let mut unwritten = Unwritten { accounts: &unwritten, by_address: None, next: 0 };
-        merged.reserve(accounts.len() + by_slot.len().min(MOST_UNWRITTEN));
         let mut written = by_address.iter().map(|place| &accounts[place.at]).peekable();
         let mut by_slot = &by_slot[..];
         loop {

@@ -169,7 +169,7 @@ impl<'a> Receipts<'a> {
         transcript.add_transaction(index, effects, accesses)
     }
 
-    fn keep(&mut self, index: TxIndex, result: ExecutionResult, bloom: Bloom) {
+    fn keep(&mut self, index: TxIndex, result: ExecutionResult, bloom: Option<Box<Bloom>>) {
         let transaction = &self.block.transactions[index.at()].recovered;
         self.gas.add(result.gas());
         if self.blob_limit.is_some() {
@@ -177,7 +177,8 @@ impl<'a> Receipts<'a> {
         }
         let status = Eip658Value::Eip658(result.is_success());
         let receipt = Receipt { status, cumulative_gas_used: self.gas.cumulative, logs: result.into_logs() };
-        self.receipts.push(envelope(transaction.tx_type(), ReceiptWithBloom { receipt, logs_bloom: bloom }));
+        let logs_bloom = bloom.map_or(Bloom::ZERO, |bloom| *bloom);
+        self.receipts.push(envelope(transaction.tx_type(), ReceiptWithBloom { receipt, logs_bloom }));
     }
 }
 
