@@ -49,7 +49,9 @@ pub(crate) enum Shadow {
 
 /// The bit of [`Cell::shadow`] that says that a write here cleared what this key shadows; below it the number of the shadow's cell.
 const CLEARS: u32 = 1 << 31;
+/// The number that stands for [`Shadow::Unknown`],
 const UNKNOWN: u32 = CLEARS - 1;
+/// and the one for [`Shadow::None`].
 const NONE: u32 = CLEARS - 2;
 
 /// Cells that can be numbered.
@@ -79,9 +81,9 @@ impl<P: Program> Cell<P> {
         result
     }
 
-    /// What is known of the key's shadow. Relaxed: whoever does not find it looks for it.
+    /// What is known of the key's shadow. Acquires what whoever found it had seen of the shadow's cell.
     pub(crate) fn shadow(&self) -> Shadow {
-        match self.shadow.load(Ordering::Relaxed) & !CLEARS {
+        match self.shadow.load(Ordering::Acquire) & !CLEARS {
             UNKNOWN => Shadow::Unknown,
             NONE => Shadow::None,
             number => Shadow::Cell(number),
@@ -96,16 +98,16 @@ impl<P: Program> Cell<P> {
             Shadow::Cell(number) => number,
         };
         // What was unknown has all bits below the topmost set.
-        self.shadow.fetch_and(number | CLEARS, Ordering::Relaxed);
+        self.shadow.fetch_and(number | CLEARS, Ordering::Release);
     }
 
-    /// Whether a write here ever cleared what this key shadows.
+    /// Whether a write here ever cleared what this key shadows. Acquires what [`note_clear`](Self::note_clear) released.
     pub(crate) fn has_cleared(&self) -> bool {
         self.shadow.load(Ordering::Acquire) & CLEARS != 0
     }
 
-    /// To be told with the first such write, before it is visible in the state.
-    pub(crate) fn set_cleared(&self) {
+    /// To be told of such a write before it is visible in the state.
+    pub(crate) fn note_clear(&self) {
         self.shadow.fetch_or(CLEARS, Ordering::Release);
     }
 }
@@ -157,10 +159,12 @@ impl<P: Program> CellState<P> {
         Some((self.at, self.value.as_ref()?))
     }
 
+    /// Takes the committed value out, to be changed and [set](Self::set_committed) again.
     pub(crate) fn take_committed(&mut self) -> Option<P::Value> {
         self.value.take()
     }
 
+    /// Sets the committed value, with the position of the last write in it.
     pub(crate) fn set_committed(&mut self, at: Position, value: P::Value) {
         (self.at, self.value) = (at, Some(value));
     }
@@ -170,6 +174,7 @@ impl<P: Program> CellState<P> {
         self.cleared.map(|after| Position(after.get() - 1))
     }
 
+    /// Notes a folded write that hides older ones.
     pub(crate) fn set_cleared(&mut self, at: Position) {
         self.cleared = self.cleared.max(NonZeroU32::new(at.0 + 1));
     }
@@ -179,6 +184,7 @@ impl<P: Program> CellState<P> {
         self.above.as_ref().map_or(&[], |above| &above.versions)
     }
 
+    /// The same, to be marked.
     pub(crate) fn versions_mut(&mut self) -> &mut [Version<P>] {
         self.above.as_mut().map_or(&mut [], |above| &mut above.versions)
     }
@@ -188,10 +194,12 @@ impl<P: Program> CellState<P> {
         self.above.as_ref()?.top.as_deref()
     }
 
+    /// Remembers the value on top of all versions.
     pub(crate) fn set_top(&mut self, value: P::Value) {
         self.above().top = Some(Box::new(value));
     }
 
+    /// Forgets it: something below has changed.
     pub(crate) fn forget_top(&mut self) {
         if let Some(above) = &mut self.above {
             above.top = None;

@@ -120,8 +120,13 @@ impl<P: Program> Memory<P> {
         }
     }
 
-    /// The same, still empty memory, for one thread at a time: a run over it has one worker, and what is asked of it takes
-    /// fewer atomic steps.
+    /// The same memory, which is still empty, for one thread at a time: a run over it has one worker, and keys and base values are
+    /// entered with fewer atomic steps.
+    ///
+    /// Two threads that use it at once may give one key two cells, so that one misses what the other writes.
+    ///
+    /// # Panics
+    /// Two threads that bring keys at once may panic, there or in what they do next.
     #[must_use]
     pub fn for_one_thread(mut self) -> Self {
         self.table.one_thread = true;
@@ -303,7 +308,7 @@ impl<P: Program> Memory<P> {
         });
         // Nobody reads yet.
         if clears {
-            cell.set_cleared();
+            cell.note_clear();
             self.clears.store(true, Ordering::Release);
         }
     }
@@ -363,7 +368,7 @@ impl<P: Program> Memory<P> {
     fn announce(&self, write: &Write<P>) -> &Cell<P> {
         let cell = self.table.cell(write.cell);
         if write.delta.clears_shadowed() {
-            cell.set_cleared();
+            cell.note_clear();
             self.clears.store(true, Ordering::Release);
         }
         cell

@@ -74,7 +74,8 @@ impl Default for Shortcuts {
 /// Which lists run on the calling thread alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inline {
-    /// Those whose summed [effort](crate::Program::effort) is not worth waking another thread.
+    /// Those whose summed [effort](crate::Program::effort) is not worth waking another thread, or lies in one transaction, or in
+    /// one chain of few.
     Automatic,
     /// Those whose summed [weight](crate::Program::weight) is below this.
     Below(u64),

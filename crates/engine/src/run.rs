@@ -121,7 +121,9 @@ impl Engine {
                 leaves_little(largest)
                     // Of so many threads each is left its part.
                     || all.saturating_mul(helpers) < SAVING_WORTH_A_THREAD * (helpers + 1)
-                    || transactions.len() <= MOST_CHAINED && leaves_little(longest_chain::<P>(transactions, options))
+                    || is_hinted(options)
+                        && transactions.len() <= MOST_CHAINED
+                        && leaves_little(longest_chain::<P>(transactions, options))
             }
             Inline::Below(weight) => sum(transactions.iter().map(P::weight)) < weight,
         };
@@ -130,12 +132,13 @@ impl Engine {
     }
 }
 
-/// Transactions of a list that is asked whether it is one chain: a longer one hardly ever is, and would be asked longer.
+/// Transactions of the longest list that is looked through for chains: a longer one is hardly ever a single chain, and to find
+/// that out takes longer.
 const MOST_CHAINED: usize = 64;
 
 /// Nanoseconds that pay for waking threads and waiting for them to leave.
 const SAVING_WORTH_A_THREAD: u64 = 200_000;
-/// One part in so many of the work must be outside its largest transaction.
+/// One part in so many of the work must be outside its largest transaction, and outside its longest chain.
 const LEAST_SHARED: u64 = 6;
 
 /// Nanoseconds that a transaction is worth to each other thread that may foretell it, at least,
@@ -221,7 +224,7 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
             Schedule::Adversarial { seed } => Some(seed),
         };
         let mode = if adversary.is_some() { Frontier::Never } else { options.frontier };
-        let after = lanes::<P>(transactions, if options.seeded || !options.shortcuts.lanes { 1 } else { workers });
+        let after = lanes::<P>(transactions, if is_hinted(options) { workers } else { 1 });
         let mut weights: Vec<_> =
             transactions.iter().map(|each| (P::weight(each), effort::<P>(each, options))).collect();
         make_way(&mut weights, &after);
@@ -346,6 +349,11 @@ fn lanes<P: Program>(transactions: &[P::Transaction], workers: usize) -> Vec<Opt
     transactions.iter().enumerate().map(previous).collect()
 }
 
+/// Whether transactions wait for those that hints say they depend on. Who finds everything seeded depends on nobody.
+fn is_hinted(options: &RunOptions) -> bool {
+    options.shortcuts.lanes && !options.seeded
+}
+
 /// Nanoseconds that the longest chain of transactions takes of which each waits for the one before as a whole.
 fn longest_chain<P: Program>(transactions: &[P::Transaction], options: &RunOptions) -> u64 {
     let mut until = vec![0_u64; transactions.len()];
@@ -369,8 +377,8 @@ pub(crate) struct Meeting {
 
 /// Nanoseconds that a transaction takes at least whose worker may be held up in the middle of it: what comes before the read
 /// is to be worth waking it again, and having what the transactions of a chain read and write go back and forth between
-/// cores. Of recorded blocks, those gain whose calls take tens of milliseconds; one of calls of a fifth of a millisecond,
-/// which meet at once, lost a third.
+/// cores. Of recorded blocks, one gains whose calls take a hundred milliseconds, and one of calls of a fifth of a
+/// millisecond, which meet at once, lost a third; the threshold lies between.
 const EFFORT_WORTH_A_MEETING: u64 = 1_000_000;
 
 /// Where transactions are expected to meet those that they wait for, as far as it is known and worth a wait inside the read.

@@ -39,12 +39,12 @@ const SMALLEST_LEVEL: usize = 1 << 5;
 const LEVELS: usize = 27;
 /// Cells of the first chunk.
 const FIRST_CHUNK: usize = 1 << 4;
-/// Chunks of one size, a power of two; those after them have twice as many cells. A chunk is made as a whole, so that of all
-/// cells at most one in so many and a few is made that nobody needs.
+/// Chunks of one size, a power of two; those after them have twice as many cells. A chunk is made as a whole: with many keys
+/// about a fifth of the cells is made for nobody.
 const ALIKE_CHUNKS: usize = 1 << 2;
 /// Chunks; together they hold more cells than a `u32` can number.
 const CHUNKS: usize = 27 * ALIKE_CHUNKS;
-/// Chunks that are reached at once: those of most blocks.
+/// Chunks that are reached at once: those of the first thousand cells. A table is moved about, so it is not to be large.
 const NEAR_CHUNKS: usize = 4 * ALIKE_CHUNKS;
 
 /// Cells that are worth another thread when they are freed.

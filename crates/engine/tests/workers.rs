@@ -142,6 +142,15 @@ fn short_list_that_is_one_chain_gets_one_worker() {
 }
 
 #[test]
+fn chain_that_nobody_waits_along_gets_all_workers() {
+    let one_lane = list(8, MILLISECOND, |_, it| it.lane = Some(7));
+    let seeded = RunOptions { seeded: true, ..RunOptions::default() };
+    let without_lanes = Shortcuts { lanes: false, ..Shortcuts::default() };
+    let without_lanes = RunOptions { shortcuts: without_lanes, ..RunOptions::default() };
+    assert_eq!([seeded, without_lanes].map(|options| workers(&one_lane, &options)), [2, 2]);
+}
+
+#[test]
 fn chain_whose_parts_overlap_inside_reads_gets_all_workers() {
     let meeting = |index, it: &mut Transaction| (it.follows, it.meets) = (after(index), Some(0));
     let options = RunOptions::default();

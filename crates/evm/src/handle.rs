@@ -50,6 +50,10 @@ impl From<Interrupt<StateError>> for HandleError {
     }
 }
 
+/// One of an attempt's notes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NoteId(usize);
+
 /// An account that the attempt loaded.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -241,25 +245,29 @@ impl StateHandle {
         self.note(*address, loaded);
     }
 
-    /// The number of a touched account's note, which is made up where none was made before. Asked once for each account,
-    /// when the transaction is over: what is made up now is found by its number alone.
-    pub(crate) fn number_of(&mut self, address: &Address, account: &Account) -> Option<usize> {
+    /// A touched account's note, which is made up where none was made before. Asked once for each account, when the transaction
+    /// is over: what is made up now is not found by address.
+    ///
+    /// # Panics
+    /// Where notes are kept and this account has none: revm touches what it has loaded.
+    pub(crate) fn note_of(&mut self, address: &Address, account: &Account) -> NoteId {
         if let Some(at) = self.by_address.get(address) {
-            return Some(*at as usize);
+            return NoteId(*at as usize);
         }
         if self.recording {
-            return None;
+            unreachable!("revm touched {address} without loading it");
         }
         let loaded = self.made_up(address, account);
         self.loaded.push(loaded);
-        Some(self.loaded.len() - 1)
+        NoteId(self.loaded.len() - 1)
     }
 
-    /// The note of a number.
-    pub(crate) fn at(&mut self, number: usize) -> &mut Loaded {
-        &mut self.loaded[number]
+    /// A note that was asked for.
+    pub(crate) fn noted(&mut self, note: NoteId) -> &mut Loaded {
+        &mut self.loaded[note.0]
     }
 
+    /// What would have been noted of an account when revm loaded it.
     fn made_up(&mut self, address: &Address, account: &Account) -> Loaded {
         let AccountInfo { balance, nonce, code_hash, .. } = account.original_info();
         let (handle, exists) = (self.view().handle(&EvmKey::Account(*address)), !account.is_loaded_as_not_existing());

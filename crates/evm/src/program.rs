@@ -90,7 +90,7 @@ impl fmt::Display for EvmKey {
 /// The value of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EvmValue {
-    /// Of an account. Boxed: most values are those of slots, and every cell has room for several values.
+    /// Of an account. Boxed: most values are those of slots, and every cell has room for two.
     Account(Box<AccountValue>),
     /// Whether the storage is empty.
     StorageEmpty(bool),

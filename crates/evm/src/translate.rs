@@ -19,7 +19,10 @@ use revm::{
     state::{Account, EvmState},
 };
 
-use crate::{AccountDelta, BalanceStep, EvmDelta, EvmKey, Existence, NewCode, StateHandle, handle::Loaded};
+use crate::{
+    AccountDelta, BalanceStep, EvmDelta, EvmKey, Existence, NewCode, StateHandle,
+    handle::{Loaded, NoteId},
+};
 
 /// Before EIP-161: the accounts that a transaction touched and left empty. To be asked before the journal is finalized.
 pub(crate) fn touched_and_empty(state: &EvmState, spec: SpecId) -> Vec<Address> {
@@ -41,34 +44,31 @@ pub(crate) fn write_journal(mut state: EvmState, present: &[Address], spec: Spec
     }
     for (address, account) in &state {
         if account.is_touched() {
-            let Some(at) = handle.number_of(address, account) else {
-                unreachable!("revm touched {address} without loading it")
-            };
-            write_account(address, account, at, spec, handle);
+            let note = handle.note_of(address, account);
+            write_account(address, account, note, spec, handle);
         }
     }
 }
 
-/// `at` is the number of the account's note.
-fn write_account(address: &Address, account: &Account, at: usize, spec: SpecId, handle: &mut StateHandle) {
-    let loaded = handle.at(at);
+fn write_account(address: &Address, account: &Account, note: NoteId, spec: SpecId, handle: &mut StateHandle) {
+    let loaded = handle.noted(note);
     if account.is_selfdestructed() {
-        let loaded_at = loaded.handle;
-        return handle.write_to(loaded_at, EvmDelta::Account(AccountDelta::DESTROY));
+        let key = loaded.handle;
+        return handle.write_to(key, EvmDelta::Account(AccountDelta::DESTROY));
     }
     let (is_created, eip161) = (account.is_created(), spec.is_enabled_in(SpecId::SPURIOUS_DRAGON));
     if !is_created && account.is_empty() {
-        return remove_empty(account, at, handle);
+        return remove_empty(account, note, handle);
     }
     let is_known = is_known_not_to_be_empty(loaded, account);
     if !is_created && eip161 && !is_known {
         loaded.observe_emptiness(&account.info);
     }
     let existence = if eip161 || is_known { Existence::Derived } else { Existence::Present };
-    let delta = AccountDelta { existence, clears_storage: is_created, ..changes(account, handle.at(at)) };
+    let delta = AccountDelta { existence, clears_storage: is_created, ..changes(account, handle.noted(note)) };
     if delta != AccountDelta::NONE {
-        let loaded_at = handle.at(at).handle;
-        handle.write_to(loaded_at, EvmDelta::Account(delta));
+        let key = handle.noted(note).handle;
+        handle.write_to(key, EvmDelta::Account(delta));
     }
     for (slot, value) in account.changed_storage_slots() {
         handle.write(&EvmKey::Slot(*address, *slot), EvmDelta::Slot(value.present_value));
@@ -76,13 +76,13 @@ fn write_account(address: &Address, account: &Account, at: usize, spec: SpecId, 
 }
 
 /// An empty account was touched: if it was there, it goes.
-fn remove_empty(account: &Account, at: usize, handle: &mut StateHandle) {
-    let loaded = handle.at(at);
+fn remove_empty(account: &Account, note: NoteId, handle: &mut StateHandle) {
+    let loaded = handle.noted(note);
     loaded.observe_emptiness(&account.info);
     loaded.observe_existence();
     if loaded.exists {
-        let loaded_at = loaded.handle;
-        handle.write_to(loaded_at, EvmDelta::Account(AccountDelta::DESTROY));
+        let key = loaded.handle;
+        handle.write_to(key, EvmDelta::Account(AccountDelta::DESTROY));
     }
 }
 
@@ -112,6 +112,7 @@ fn changes(account: &Account, loaded: &mut Loaded) -> AccountDelta {
 pub(crate) fn balance_step(loaded: &mut Loaded, balance: U256) -> BalanceStep {
     if let Some(amount) = balance.checked_sub(loaded.balance).filter(|amount| !amount.is_zero()) {
         if loaded.peak <= amount {
+            // The bound of the credit itself covers it.
             loaded.peak = U256::ZERO;
         }
         return BalanceStep::Credit(amount);

@@ -101,7 +101,7 @@ impl InRange {
         append(&mut self.unwritten, other.unwritten);
     }
 
-    /// Accounts that are said something of, about: those whose slots alone were written are not counted before.
+    /// About how many accounts come out of it: of how many only slots were written is not known before.
     fn most(&self) -> usize {
         self.accounts.len() + self.slots.len().min(MOST_UNWRITTEN)
     }

@@ -33,12 +33,18 @@ impl<P: Program> Versions<P> {
         if range.is_empty() {
             return SmallVec::new();
         }
-        self.list.drain(self.gone + range.start..self.gone + range.end).collect()
+        let taken = self.list.drain(self.gone + range.start..self.gone + range.end).collect();
+        self.tidy();
+        taken
     }
 
     /// Drops the lowest versions.
     pub(crate) fn drop_first(&mut self, count: usize) {
         self.gone += count;
+        self.tidy();
+    }
+
+    fn tidy(&mut self) {
         if 2 * self.gone >= self.list.len() {
             self.list.drain(..self.gone);
             self.gone = 0;
@@ -69,5 +75,72 @@ impl<P: Program> Default for Versions<P> {
 impl<P: Program> FromIterator<Version<P>> for Versions<P> {
     fn from_iter<I: IntoIterator<Item = Version<P>>>(versions: I) -> Self {
         Self { list: versions.into_iter().collect(), gone: 0 }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::{
+        Incarnation, Position,
+        toy::{Change, Toy},
+    };
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Insert(usize, u32),
+        Push(u32),
+        Take(usize, usize),
+        DropFirst(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0..8usize, any::<u32>()).prop_map(|(at, position)| Step::Insert(at, position)),
+            any::<u32>().prop_map(Step::Push),
+            (0..8usize, 0..4usize).prop_map(|(start, count)| Step::Take(start, count)),
+            (0..5usize).prop_map(Step::DropFirst),
+        ]
+    }
+
+    fn version(position: u32) -> Version<Toy> {
+        let (position, incarnation) = (Position(position), Incarnation(0));
+        Version { position, incarnation, estimate: false, delta: Change::default() }
+    }
+
+    proptest! {
+        #[test]
+        fn versions_are_a_list_that_leaves_at_the_front(steps in vec(step(), 1..60)) {
+            let (mut versions, mut model) = (Versions::<Toy>::default(), Vec::new());
+            for step in steps {
+                match step {
+                    Step::Insert(at, position) => {
+                        let at = at.min(model.len());
+                        versions.insert(at, version(position));
+                        model.insert(at, position);
+                    }
+                    Step::Push(position) => {
+                        versions.push(version(position));
+                        model.push(position);
+                    }
+                    Step::Take(start, count) => {
+                        let start = start.min(model.len());
+                        let range = start..(start + count).min(model.len());
+                        let taken: Vec<_> = versions.take(range.clone()).iter().map(|it| it.position.0).collect();
+                        prop_assert_eq!(taken, model.drain(range).collect::<Vec<_>>());
+                    }
+                    Step::DropFirst(count) => {
+                        let count = count.min(model.len());
+                        versions.drop_first(count);
+                        model.drain(..count);
+                    }
+                }
+                prop_assert_eq!(versions.iter().map(|it| it.position.0).collect::<Vec<_>>(), model.clone());
+                prop_assert!(versions.gone <= versions.len());
+            }
+        }
     }
 }
