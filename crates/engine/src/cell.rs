@@ -15,6 +15,7 @@ use self::versions::Versions;
 use crate::{
     Delta, Fields, Incarnation, Position, Program,
     sync::{AtomicU32, Guard, Line, Mutex, OnceLock, Ordering},
+    table::MOST_IDS,
 };
 
 /// One key's place in multi-version memory. Lock order: `fetch` before nothing, `state` alone; no two cells at once.
@@ -54,8 +55,7 @@ const UNKNOWN: u32 = CLEARS - 1;
 /// and the one for [`Shadow::None`].
 const NONE: u32 = CLEARS - 2;
 
-/// Cells that can be numbered.
-pub(crate) const MOST_CELLS: u32 = NONE;
+const _: () = assert!(MOST_IDS <= NONE, "no cell has a number that stands for something else");
 
 impl<P: Program> Cell<P> {
     /// The count of changes, without the lock or with it.
@@ -119,6 +119,7 @@ pub(crate) struct CellState<P: Program> {
     at: Position,
     /// One more than the position of the last write that is folded and hides older writes of the keys shadowed by this one.
     cleared: Option<NonZeroU32>,
+    /// Made when there is something of it.
     above: Option<Box<Above<P>>>,
 }
 

@@ -358,9 +358,8 @@ fn is_hinted(options: &RunOptions) -> bool {
 fn longest_chain<P: Program>(transactions: &[P::Transaction], options: &RunOptions) -> u64 {
     let mut until = vec![0_u64; transactions.len()];
     for (index, before) in lanes::<P>(transactions, 2).into_iter().enumerate() {
-        let (transaction, effort) = (&transactions[index], effort::<P>(&transactions[index], options));
-        let overlaps = options.shortcuts.waits_in_reads && effort >= EFFORT_WORTH_A_MEETING;
-        let before = before.filter(|_| !(overlaps && P::meets(transaction).is_some()));
+        let effort = effort::<P>(&transactions[index], options);
+        let before = before.filter(|_| meeting_key::<P>(&transactions[index], effort, options).is_none());
         until[index] = before.map_or(0, |before| until[before as usize]).saturating_add(effort);
     }
     until.into_iter().max().unwrap_or_default()
@@ -381,7 +380,18 @@ pub(crate) struct Meeting {
 /// millisecond, which meet at once, lost a third; the threshold lies between.
 const EFFORT_WORTH_A_MEETING: u64 = 1_000_000;
 
-/// Where transactions are expected to meet those that they wait for, as far as it is known and worth a wait inside the read.
+/// The key at which a transaction of so many nanoseconds is expected to meet the one that it follows, where that is known and
+/// worth a wait inside the read.
+fn meeting_key<'t, P: Program>(
+    transaction: &'t P::Transaction,
+    effort: u64,
+    options: &RunOptions,
+) -> Option<&'t P::Key> {
+    let waits = options.shortcuts.waits_in_reads && effort >= EFFORT_WORTH_A_MEETING;
+    P::meets(transaction).filter(|_| waits)
+}
+
+/// Where transactions meet those that they wait for.
 fn meetings<P: Program>(
     memory: &Memory<P>,
     transactions: &[P::Transaction],
@@ -390,11 +400,11 @@ fn meetings<P: Program>(
     options: &RunOptions,
     mode: Frontier,
 ) -> Vec<Option<Meeting>> {
-    let meets = options.shortcuts.waits_in_reads && !options.seeded && mode == Frontier::Eager;
+    let meets = !options.seeded && mode == Frontier::Eager;
     let meeting = |index: usize| {
-        let with = TxIndex(after[index].filter(|_| meets && weights[index].1 >= EFFORT_WORTH_A_MEETING)?);
-        let key = P::meets(&transactions[index]).filter(|_| P::follows(&transactions[index]) == Some(with))?;
-        Some(Meeting { cell: memory.intern(key), with })
+        let (transaction, with) = (&transactions[index], TxIndex(after[index].filter(|_| meets)?));
+        let key = meeting_key::<P>(transaction, weights[index].1, options)?;
+        (P::follows(transaction) == Some(with)).then(|| Meeting { cell: memory.intern(key), with })
     };
     (0..transactions.len()).map(meeting).collect()
 }

@@ -23,7 +23,6 @@ use foldhash::quality::RandomState;
 
 use crate::{
     Engine,
-    cell::MOST_CELLS,
     sync::{AtomicU32, AtomicU64, Mutex, OnceLock, Ordering, Padded},
 };
 
@@ -31,6 +30,8 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CellId(u32);
 
+/// Ids that are given out: whoever names a cell by number has one bit and two numbers to spare.
+pub(crate) const MOST_IDS: u32 = (1 << 31) - 2;
 /// Slots that a look-up probes per level.
 const WINDOW: usize = 16;
 /// Slots of the smallest first level; each further level has twice as many as the one before.
@@ -267,7 +268,7 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
             }
             false => self.len.0.fetch_add(1, Ordering::Relaxed),
         };
-        assert!(id < MOST_CELLS, "a block cannot touch two billion keys");
+        assert!(id < MOST_IDS, "a block cannot touch two billion keys");
         let (number, at) = chunk_of(id);
         let chunk = match number.checked_sub(NEAR_CHUNKS) {
             None => &self.near[number],

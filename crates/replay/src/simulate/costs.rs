@@ -6,9 +6,8 @@
 //!
 //! Between two spans of a worker lies what the engine does there: making a result visible, reporting and claiming. A span
 //! of a commit is what validation and, of what nobody could see before, folding take, without the frontier run that it may
-//! enclose. Of many samples the mean
-//! is taken, without the highest twentieth: a thread that lost its core for a while says nothing about the step. What the
-//! recorder itself takes is taken off.
+//! enclose. Of many samples the mean is taken, without the highest twentieth: a thread that lost its core for a while says
+//! nothing about the step. What the recorder itself takes is taken off.
 
 use std::{
     collections::HashSet,
