@@ -12,12 +12,15 @@ use std::{
     sync::Arc,
 };
 
+use alloy_primitives::U256;
 use ropewalk_block::{EvmKey, Footprint, Footprints};
 use ropewalk_engine::{
     Base, CommitHook, Decision, Delta, Effects, Fields, Interrupt, Observation, Program, TxIndex, View, Worker,
     WorkerFactory,
 };
-use ropewalk_evm::{EvmDelta, EvmObservation, EvmProgram, EvmValue, field};
+use ropewalk_evm::{
+    AccountObservation, AccountValue, BalanceRange, EvmDelta, EvmObservation, EvmProgram, EvmValue, field,
+};
 
 use super::clock::VirtualClock;
 
@@ -87,7 +90,54 @@ impl Marked {
 
     /// Whether it is as recorded, as far as `seen` goes.
     fn agrees(&self, seen: &EvmObservation) -> bool {
-        seen.holds(&self.value) && each(seen.fields()).all(|field| self.marks[field] == 0)
+        seen.holds(&self.value) && each(pinned(seen)).all(|field| self.marks[field] == 0)
+    }
+
+    /// What somebody learns here who looks for what was recorded.
+    fn found(&self, recorded: &EvmObservation) -> MarkedObservation {
+        let seen = match (recorded, &self.value) {
+            (EvmObservation::Account(recorded), EvmValue::Account(value)) => {
+                EvmObservation::Account(learnt(recorded, value))
+            }
+            (_, value) => EvmObservation::exact(value),
+        };
+        MarkedObservation { seen, marks: self.marks }
+    }
+}
+
+/// The fields that an observation pins to one value. Where a balance is merely within bounds, and whether an account exists,
+/// steps of another size may leave as it was.
+fn pinned(seen: &EvmObservation) -> Fields {
+    match seen {
+        EvmObservation::Account(account) => {
+            let pins = |is_pinned: bool, field| if is_pinned { field } else { 0 };
+            pins(account.balance.least == account.balance.most, field::BALANCE)
+                | pins(account.nonce.is_some() || account.bare.is_some(), field::NONCE)
+                | pins(account.code_hash.is_some() || account.bare.is_some(), field::CODE)
+                | pins(account.exists.is_some(), field::EXISTENCE)
+        }
+        EvmObservation::StorageEmpty(_) | EvmObservation::Slot(_) => seen.fields(),
+    }
+}
+
+/// The same questions about an account as were asked in the recording, and the answers here.
+fn learnt(recorded: &AccountObservation, here: &AccountValue) -> AccountObservation {
+    let BalanceRange { least, most } = recorded.balance;
+    let balance = if least == most {
+        BalanceRange::exactly(here.balance)
+    } else if here.balance < least {
+        BalanceRange { least: U256::ZERO, most: least - U256::ONE }
+    } else if here.balance > most {
+        BalanceRange { least: most + U256::ONE, most: U256::MAX }
+    } else {
+        recorded.balance
+    };
+    AccountObservation {
+        balance,
+        nonce: recorded.nonce.map(|_| here.nonce),
+        code_hash: recorded.code_hash.map(|_| here.code_hash),
+        bare: recorded.bare.map(|_| here.is_bare()),
+        exists: recorded.exists.map(|_| here.exists),
     }
 }
 
@@ -173,7 +223,7 @@ impl Observation<Marked> for MarkedObservation {
     }
 
     fn holds(&self, value: &Marked) -> bool {
-        self.seen.holds(&value.value) && each(self.fields()).all(|field| self.marks[field] == value.marks[field])
+        self.seen.holds(&value.value) && each(pinned(&self.seen)).all(|field| self.marks[field] == value.marks[field])
     }
 
     fn fields(&self) -> Fields {
@@ -260,7 +310,7 @@ impl Worker<Scripted> for Actor<'_> {
                     let agrees = look.seen.iter().all(|seen| value.agrees(seen));
                     for seen in &look.seen {
                         let as_recorded = || MarkedObservation { seen: seen.clone(), marks: Marks::default() };
-                        view.observe(handle, if agrees { as_recorded() } else { MarkedObservation::exact(&value) });
+                        view.observe(handle, if agrees { as_recorded() } else { value.found(seen) });
                     }
                     agrees
                 }

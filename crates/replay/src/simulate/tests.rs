@@ -5,7 +5,7 @@ use std::{collections::HashMap, num::NonZeroUsize, sync::Arc};
 use alloy_primitives::{Address, U256};
 use ropewalk_block::{EvmKey, Footprint, Footprints};
 use ropewalk_engine::{Engine, Inline, Memory, RunOptions, TxIndex};
-use ropewalk_evm::{EvmDelta, EvmObservation, EvmValue};
+use ropewalk_evm::{AccountDelta, AccountObservation, AccountValue, EvmDelta, EvmObservation, EvmValue};
 
 use super::{
     Before, KeepAll, Scripted,
@@ -100,6 +100,25 @@ fn who_waits_inside_a_read_overlaps_with_what_is_written_before() {
     // One after the other, but for the nine tenths of each that come before the read.
     let time = time_of(&scripts, footprints, 20, &free(20));
     assert!((2.899..2.901).contains(&time), "took {time}");
+}
+
+#[test]
+fn a_credit_of_another_amount_breaks_no_bound() {
+    let account = EvmKey::Account(Address::repeat_byte(2));
+    let mut footprints = counters(&[7, 7, 8]);
+    footprints
+        .before
+        .insert(account, EvmValue::Account(Box::new(AccountValue { exists: true, ..AccountValue::from(None) })));
+    let credit = AccountDelta::credit(U256::from(5));
+    // The second reads what the first has not written yet, and credits the account; the third only needs it to exist.
+    footprints.transactions[1].writes.push((account, EvmDelta::Account(credit)));
+    let exists = AccountObservation { exists: Some(true), ..AccountObservation::NONE };
+    footprints.transactions[2].observations.push((account, EvmObservation::Account(exists)));
+    let arrivals = [(slot(7), 0.0), (slot(7), 0.0), (account, 0.9)].map(|look| HashMap::from([look]));
+    let half = EACH / 2.0;
+    let costs = Costs { executions: vec![(EACH, EACH), (half, half), (EACH, EACH)], ..Costs::default() };
+    let time = time_of(&scripts(&footprints, &arrivals), footprints, 3, &costs);
+    assert!((1.499..1.501).contains(&time), "took {time}: only the second was wrong");
 }
 
 #[test]
