@@ -9,16 +9,21 @@ use std::{fmt, num::NonZeroU32, ops::Range};
 
 use smallvec::SmallVec;
 
+mod front;
 mod versions;
 
-use self::versions::Versions;
+use self::{
+    front::{Front, Unlisted},
+    versions::Versions,
+};
 use crate::{
     Delta, Fields, Incarnation, Position, Program,
+    dirty::Dirty,
     sync::{AtomicU32, Guard, Line, Mutex, OnceLock, Ordering},
     table::MOST_IDS,
 };
 
-/// One key's place in multi-version memory. Lock order: `fetch` before nothing, `state` alone; no two cells at once.
+/// One key's place in multi-version memory. No thread locks two cells at once.
 ///
 /// What is looked at without the lock comes first and has a cache line to itself: it seldom changes, and whoever commits looks
 /// at that of every key that was read.
@@ -26,12 +31,10 @@ use crate::{
 pub(crate) struct Cell<P: Program> {
     /// Value before the block. Set once by whoever reads it first.
     pub(crate) base: OnceLock<P::Value>,
-    /// Held while the base state is read, so that it is read once.
-    pub(crate) fetch: Mutex<()>,
     /// Counts the changes of what readers resolve here; equal counts mean nothing changed. Stored with release by whoever holds
     /// the lock, before it is let go. A reader that acquires zero may go on to `base` without the lock. Such a reader can miss
     /// a write that lands meanwhile: validation decides (I1).
-    changes: AtomicU32,
+    pub(crate) front: Front,
     /// The cell of what this key has as [shadow](Program::shadow), and whether this key's own ever cleared: see [`Shadow`].
     shadow: AtomicU32,
     pub(crate) state: Line<Mutex<CellState<P>>>,
@@ -60,7 +63,7 @@ const _: () = assert!(MOST_IDS <= NONE, "no cell has a number that stands for so
 impl<P: Program> Cell<P> {
     /// The count of changes, without the lock or with it.
     pub(crate) fn changes(&self) -> u32 {
-        self.changes.load(Ordering::Acquire)
+        self.front.changes()
     }
 
     /// Whether there was ever more than the value before the block.
@@ -68,15 +71,24 @@ impl<P: Program> Cell<P> {
         self.changes() > 0
     }
 
-    /// Changes the state and counts the changes, which those see who look without the lock.
-    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut CellState<P>, &mut u32) -> R) -> R {
+    /// Changes the state and counts the changes, which those see who look without the lock. Those readers go to `dirty` that
+    /// nobody has listed. `alone` says that no other thread looks at the cell.
+    pub(crate) fn change<R>(
+        &self,
+        by: Position,
+        alone: bool,
+        dirty: &mut Dirty,
+        change: impl FnOnce(&mut CellState<P>, &mut Change, &mut Dirty) -> R,
+    ) -> R {
         let mut state: Guard<'_, CellState<P>> = self.state.0.lock();
         // Nobody else stores it while the lock is held.
-        let before = self.changes.load(Ordering::Relaxed);
-        let mut changes = before;
-        let result = change(&mut state, &mut changes);
-        if changes != before {
-            self.changes.store(changes, Ordering::Release);
+        let before = self.changes();
+        let mut done = Change { count: before, fields: 0 };
+        let result = change(&mut state, &mut done, dirty);
+        if done.count != before
+            && let Some(Unlisted { through, are_many, .. }) = self.front.change(done.count, by, done.fields, alone)
+        {
+            if are_many { dirty.push_range(by, through) } else { dirty.push(through) }
         }
         result
     }
@@ -112,6 +124,22 @@ impl<P: Program> Cell<P> {
     }
 }
 
+/// What is being changed in a cell.
+pub(crate) struct Change {
+    /// Changes so far.
+    pub(crate) count: u32,
+    /// Fields that are changed now.
+    pub(crate) fields: Fields,
+}
+
+impl Change {
+    /// So many changes more, of these fields.
+    pub(crate) fn add(&mut self, count: u32, fields: Fields) {
+        self.count += count;
+        self.fields |= fields;
+    }
+}
+
 pub(crate) struct CellState<P: Program> {
     /// What committed writes have led to as far as they are folded.
     value: Option<P::Value>,
@@ -127,7 +155,7 @@ pub(crate) struct CellState<P: Program> {
 pub(crate) struct Above<P: Program> {
     /// Writes that are not folded.
     versions: Versions<P>,
-    /// Uncommitted transactions that observed this key, for hints about who should run again.
+    /// Uncommitted transactions that observed this key once it was written, for hints about who should run again.
     readers: SmallVec<[Reader; 2]>,
     /// The value on top of all versions, if somebody has worked it out since it last changed otherwise than by a
     /// version on top. Spares those who read far ahead the walk over a hot key's versions.
@@ -227,7 +255,7 @@ impl<P: Program> CellState<P> {
     }
 
     /// Adds the transactions above `position` that depend on any of `fields` to `dirty`.
-    pub(crate) fn collect_dirty(&self, position: Position, fields: Fields, dirty: &mut Vec<Position>) {
+    pub(crate) fn collect_dirty(&self, position: Position, fields: Fields, dirty: &mut Dirty) {
         let readers = self.above.iter().flat_map(|above| &above.readers);
         let affected = readers.filter(|reader| reader.position > position && reader.fields & fields != 0);
         dirty.extend(affected.map(|reader| reader.position));
@@ -242,8 +270,8 @@ impl<P: Program> CellState<P> {
     }
 
     /// Adds a version, replacing what earlier incarnations of its transaction wrote here. Collects whom that affects; tells
-    /// whether anything has changed.
-    pub(crate) fn publish(&mut self, version: Version<P>, dirty: &mut Vec<Position>) -> bool {
+    /// which fields have changed, if anything has.
+    pub(crate) fn publish(&mut self, version: Version<P>, dirty: &mut Dirty) -> Option<Fields> {
         let (position, incarnation) = (version.position, version.incarnation);
         let at = self.versions_at(position);
         let outdated = self.take_before(at.clone(), incarnation);
@@ -256,16 +284,17 @@ impl<P: Program> CellState<P> {
             top => *top = None,
         }
         above.versions.insert(end, version);
-        if !unchanged {
-            self.collect_dirty(position, fields, dirty);
+        if unchanged {
+            return None;
         }
-        !unchanged
+        self.collect_dirty(position, fields, dirty);
+        Some(fields)
     }
 
     /// Adds a version before anybody reads; mostly the highest so far.
     pub(crate) fn seed(&mut self, version: Version<P>) {
         if self.versions().last().is_some_and(|last| last.position >= version.position) {
-            self.publish(version, &mut Vec::new());
+            self.publish(version, &mut Dirty::default());
             return;
         }
         let above = self.above();
@@ -274,17 +303,22 @@ impl<P: Program> CellState<P> {
     }
 
     /// Drops what incarnations of the transaction at `position` before `incarnation` wrote. Collects whom that affects; tells
-    /// whether anything has changed.
-    pub(crate) fn retract(&mut self, position: Position, incarnation: Incarnation, dirty: &mut Vec<Position>) -> bool {
+    /// which fields have changed, if anything has.
+    pub(crate) fn retract(
+        &mut self,
+        position: Position,
+        incarnation: Incarnation,
+        dirty: &mut Dirty,
+    ) -> Option<Fields> {
         let at = self.versions_at(position);
         let dropped = self.take_before(at, incarnation);
         if dropped.is_empty() {
-            return false;
+            return None;
         }
         let fields = dropped.iter().fold(0, |fields, old| fields | old.delta.fields());
         self.forget_top();
         self.collect_dirty(position, fields, dirty);
-        true
+        Some(fields)
     }
 
     /// Drops the versions up to and including that of the transaction at `position`, which are part of the committed value or
@@ -373,8 +407,7 @@ impl<P: Program> Default for Cell<P> {
     fn default() -> Self {
         Self {
             base: OnceLock::new(),
-            fetch: Mutex::new(()),
-            changes: AtomicU32::new(0),
+            front: Front::default(),
             shadow: AtomicU32::new(UNKNOWN),
             state: Line(Mutex::default()),
         }

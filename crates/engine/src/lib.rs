@@ -37,6 +37,7 @@
 
 mod cell;
 mod dependencies;
+mod dirty;
 mod error;
 mod index;
 mod memory;

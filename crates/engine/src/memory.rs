@@ -12,6 +12,7 @@
 //! What a reader gets while others write is a guess that validation judges (I1). What the committing worker gets is
 //! exact, because every lower transaction is committed and no higher one counts.
 
+mod fetches;
 mod folding;
 mod reads;
 mod remains;
@@ -24,9 +25,11 @@ pub(crate) use validation::{Bounded, Wrong, bounded};
 
 use std::{fmt, ops::Range};
 
+use self::fetches::Fetches;
 use crate::{
     Base, CellId, Delta, Incarnation, Position, Program, TxIndex,
     cell::{Cell, Shadow, Version},
+    dirty::Dirty,
     sync::{AtomicBool, AtomicU32, Ordering, Padded},
     table::{Entry, Table},
 };
@@ -35,6 +38,7 @@ use crate::{
 pub struct Memory<P: Program> {
     table: Table<P::Key, Cell<P>>,
     base: Box<dyn Base<P>>,
+    fetches: Fetches,
     /// Whether any write ever cleared a shadow. Set with release before that write is visible; read with acquire.
     clears: AtomicBool,
     /// Position of the lowest uncommitted transaction. Written by the committing worker with release after what the
@@ -114,6 +118,7 @@ impl<P: Program> Memory<P> {
         Self {
             table: Table::with_capacity(keys),
             base: Box::new(base),
+            fetches: Fetches::default(),
             clears: AtomicBool::new(false),
             frontier: Padded(AtomicU32::new(0)),
             stopped: AtomicBool::new(false),
@@ -234,10 +239,9 @@ impl<P: Program> Memory<P> {
         if let Some(value) = cell.base.get() {
             return Ok(value);
         }
-        let _fetching = (!self.is_for_one_thread()).then(|| cell.fetch.lock());
-        if let Some(value) = cell.base.get() {
-            return Ok(value);
-        }
+        let Some(_fetching) = self.fetches.begin(cell, self.is_for_one_thread()) else {
+            return Ok(cell.base.get().expect("somebody else has read it"));
+        };
         let value = self.base.read(self.key(id)).map_err(Unresolved::Fault)?;
         Ok(cell.base.get_or_init(|| value))
     }
@@ -299,11 +303,11 @@ impl<P: Program> Memory<P> {
         let cell = self.table.cell(self.intern(key));
         base.map(|base| cell.base.set(base));
         let mut clears = false;
-        cell.change(|state, changes| {
+        cell.change(Position(0), false, &mut Dirty::default(), |state, change, _| {
             for (position, delta) in writes {
                 clears |= delta.clears_shadowed();
                 state.seed(Version { position, incarnation: Incarnation(0), estimate: false, delta });
-                *changes += 1;
+                change.add(1, 0);
             }
         });
         // Nobody reads yet.
@@ -322,35 +326,29 @@ impl<P: Program> Memory<P> {
         incarnation: Incarnation,
         writes: &[Write<P>],
         before: &[CellId],
-        dirty: &mut Vec<Position>,
+        dirty: &mut Dirty,
         mut moved: impl FnMut(CellId, u32, u32),
     ) {
         for write in writes {
             let cell = self.announce(write);
             let version = Version { position, incarnation, estimate: false, delta: write.delta.clone() };
-            cell.change(|state, changes| {
+            cell.change(position, false, dirty, |state, change, dirty| {
                 if state.versions().len() >= MOST_UNFOLDED {
                     self.fold_committed(write.cell, cell, state);
                 }
-                let seen = *changes;
-                *changes += u32::from(state.publish(version, dirty));
-                moved(write.cell, seen, *changes);
+                let seen = change.count;
+                state.publish(version, dirty).into_iter().for_each(|fields| change.add(1, fields));
+                moved(write.cell, seen, change.count);
             });
         }
         self.retract(position, incarnation, before, dirty);
     }
 
     /// Drops what incarnations before `incarnation` wrote to `cells`.
-    pub(crate) fn retract(
-        &self,
-        position: Position,
-        incarnation: Incarnation,
-        cells: &[CellId],
-        dirty: &mut Vec<Position>,
-    ) {
+    pub(crate) fn retract(&self, position: Position, incarnation: Incarnation, cells: &[CellId], dirty: &mut Dirty) {
         for id in cells {
-            self.table.cell(*id).change(|state, changes| {
-                *changes += u32::from(state.retract(position, incarnation, dirty));
+            self.table.cell(*id).change(position, false, dirty, |state, change, dirty| {
+                state.retract(position, incarnation, dirty).into_iter().for_each(|fields| change.add(1, fields));
             });
         }
     }

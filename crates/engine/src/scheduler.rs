@@ -33,6 +33,7 @@ mod adversary;
 mod foretelling;
 mod leaving;
 mod plan;
+mod rechecks;
 mod task;
 mod waiting;
 mod window;
@@ -182,7 +183,7 @@ impl Scheduler {
 
     /// Takes in what a worker has done, and the positions whose observations may have been broken by it. Some reports
     /// lead straight to the same worker's next task.
-    pub(crate) fn report(&mut self, report: Report, dirty: &[Position]) -> Option<Task> {
+    pub(crate) fn report(&mut self, report: Report, dirty: impl IntoIterator<Item = Position>) -> Option<Task> {
         let follow_up = match report {
             Report::Executed { index } | Report::Validated { index, holds: true } => {
                 self.executed(index);
@@ -223,7 +224,7 @@ impl Scheduler {
                 None
             }
         };
-        dirty.iter().for_each(|position| self.mark_dirty(TxIndex(position.0 - 1)));
+        dirty.into_iter().for_each(|position| self.mark_dirty(TxIndex(position.0 - 1)));
         self.dismiss();
         follow_up
     }
@@ -316,21 +317,6 @@ impl Scheduler {
         Some(self.execute(index, true))
     }
 
-    fn recheck_task(&mut self) -> Option<Task> {
-        while let Some(index) = self.recheck.pop_first() {
-            let start = self.window_start();
-            let transaction = self.transaction_mut(index);
-            if transaction.phase == Phase::Executed && transaction.dirty {
-                if index >= start {
-                    return Some(self.validate(TxIndex(index)));
-                }
-                // The commit is next, and looks at it anyway.
-                transaction.dirty = false;
-            }
-        }
-        None
-    }
-
     fn ready_task(&mut self) -> Option<Task> {
         let end = self.window_end();
         while let Some(Reverse(index)) = self.ready.peek().copied().filter(|Reverse(index)| *index < end) {
@@ -417,15 +403,6 @@ impl Scheduler {
         Task::Execute { index, incarnation, last_word, withhold: false }
     }
 
-    fn validate(&mut self, index: TxIndex) -> Task {
-        let transaction = self.transaction_mut(index.0);
-        transaction.phase = Phase::Running;
-        transaction.dirty = false;
-        let incarnation = transaction.incarnation;
-        self.stats.validations += 1;
-        Task::Validate { index, incarnation }
-    }
-
     /// There is a result, or there still is.
     fn executed(&mut self, index: TxIndex) {
         let transaction = self.transaction_mut(index.0);
@@ -461,19 +438,6 @@ impl Scheduler {
         self.stats.dependencies += 1;
         self.restart(index, Phase::Blocked);
         self.transaction_mut(on.0).waiters.push(index.0);
-    }
-
-    fn mark_dirty(&mut self, index: TxIndex) {
-        let transaction = self.transaction_mut(index.0);
-        match transaction.phase {
-            Phase::Executed if !transaction.dirty => {
-                transaction.dirty = true;
-                self.recheck.insert(index.0);
-            }
-            Phase::Running => transaction.dirty = true,
-            Phase::Executed | Phase::Fresh | Phase::Blocked | Phase::Ready => {}
-            Phase::InTelling | Phase::Foretold | Phase::Deferred | Phase::Committed => {}
-        }
     }
 
     fn committed(&mut self, index: TxIndex, speculated: bool, wasted: bool) {

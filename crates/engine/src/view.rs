@@ -15,6 +15,7 @@ use std::fmt;
 
 use crate::{
     CellId, Incarnation, Memory, Observation, Position, Program, TxIndex, Written,
+    dirty::Dirty,
     memory::{Estimates, Look, Reads, Unresolved, Write, Wrong},
     run::{Dispatch, Meeting},
     scheduler::Outlook,
@@ -129,7 +130,7 @@ impl<P: Program> View<P> {
     pub fn commit(&mut self) -> Result<(), P::Fault> {
         assert_eq!(self.standing, Standing::Frontier, "an attempt at {:?} does not commit itself", self.position);
         self.prepare()?;
-        let folded = self.memory().fold(self.position, &self.writes, &mut Vec::new());
+        let folded = self.memory().fold(self.position, &self.writes, &mut Dirty::default());
         self.reads.clear();
         self.writes.clear();
         folded.map_err(Unresolved::into_fault)

@@ -6,7 +6,7 @@
 //! or when the memory is taken apart.
 
 use super::{Cell, CellId, Estimates, Final, Memory, Unresolved, Write};
-use crate::{Delta, Position, Program, cell::CellState, sync::Ordering};
+use crate::{Delta, Position, Program, cell::CellState, dirty::Dirty, sync::Ordering};
 
 impl<P: Program> Memory<P> {
     /// Whether the base values are known that committing `writes` takes.
@@ -48,18 +48,19 @@ impl<P: Program> Memory<P> {
         &self,
         position: Position,
         writes: &[Write<P>],
-        dirty: &mut Vec<Position>,
+        dirty: &mut Dirty,
     ) -> Result<(), Unresolved<P::Fault>> {
         let cleared = Self::cleared_by(writes);
         let plain = !self.clears.load(Ordering::Acquire) && cleared.is_empty();
+        let alone = self.is_for_one_thread();
         for write in writes {
             // Only a key that nobody ever hid can be stepped where it is.
             let value = if plain { None } else { Some(self.folded_value(position, &cleared, write)?) };
             let cell = self.announce(write);
-            cell.change(|state, changes| {
+            cell.change(position, alone, dirty, |state, change, dirty| {
                 // Who looked between two writes of one transaction to this key saw what never was.
                 let again = state.committed().is_some_and(|(at, _)| at == position);
-                *changes += 1 + u32::from(again);
+                change.add(1 + u32::from(again), write.delta.fields());
                 match value {
                     Some(value) => {
                         state.drop_through(position);

@@ -149,20 +149,35 @@ impl Pair {
     fn happen(&mut self, happening: &Happening) {
         let content = self.model.content();
         let hidden = self.model.has_clears();
-        let mut dirty = Vec::new();
+        let mut dirty = Dirty::default();
         self.apply(happening.clone(), &mut dirty);
+        let told: Vec<Position> = dirty.iter().collect();
         // A clear breaks observations of keys whose readers it does not know. They are found at their commit.
         if !hidden && !self.model.has_clears() {
             let readers = self.model.readers.iter().zip(content).zip(self.model.content());
             for (((position, key, seen), before), after) in readers {
-                let told = !before || after || dirty.contains(&Position(*position)) || *position < self.model.frontier;
-                assert!(told, "{happening:?} broke {seen:?} of {key:?} at {position}, and told only {dirty:?}");
+                let is_told =
+                    !before || after || told.contains(&Position(*position)) || *position < self.model.frontier;
+                assert!(is_told, "{happening:?} broke {seen:?} of {key:?} at {position}, and told only {told:?}");
+            }
+        }
+        // Whoever is told looks again, and is noted once more.
+        for (position, key, seen) in &self.model.readers {
+            if told.contains(&Position(*position)) && *position >= self.model.frontier {
+                self.register(*position, *key, *seen);
             }
         }
         self.compare(happening);
     }
 
-    fn apply(&mut self, happening: Happening, dirty: &mut Vec<Position>) {
+    fn register(&self, position: u32, key: Key, seen: Seen) {
+        let mut reads = Reads::default();
+        reads.push(self.memory.intern(&key), u32::MAX, seen);
+        let holds = self.memory.register(Position(position), &reads).expect("the base state is whole");
+        assert_eq!(holds, seen.holds(&self.model.resolve(key, position).0), "{seen:?} of {key:?}");
+    }
+
+    fn apply(&mut self, happening: Happening, dirty: &mut Dirty) {
         match happening {
             Happening::Publish { position, writes } if position >= self.model.frontier => {
                 self.publish(position, writes, dirty);
@@ -186,17 +201,14 @@ impl Pair {
                 self.advance();
             }
             Happening::Register { position, key, seen } if position >= self.model.frontier => {
-                let mut reads = Reads::default();
-                reads.push(self.memory.intern(&key), u32::MAX, seen);
-                let holds = self.memory.register(Position(position), &reads).expect("the base state is whole");
-                assert_eq!(holds, seen.holds(&self.model.resolve(key, position).0), "{seen:?} of {key:?}");
+                self.register(position, key, seen);
                 self.model.readers.push((position, key, seen));
             }
             _ => {}
         }
     }
 
-    fn publish(&mut self, position: u32, writes: Vec<(Key, Change)>, dirty: &mut Vec<Position>) {
+    fn publish(&mut self, position: u32, writes: Vec<(Key, Change)>, dirty: &mut Dirty) {
         let before = self.cells(position);
         let incarnation = self.model.entries.get(&position).map_or(0, |entry| entry.incarnation + 1);
         self.memory.publish(
@@ -210,12 +222,12 @@ impl Pair {
         self.model.entries.insert(position, Entry { writes, estimate: false, incarnation });
     }
 
-    fn retract(&mut self, position: u32, dirty: &mut Vec<Position>) {
+    fn retract(&mut self, position: u32, dirty: &mut Dirty) {
         self.memory.retract(Position(position), Incarnation(u32::MAX), &self.cells(position), dirty);
         self.model.entries.entry(position).or_default().writes.clear();
     }
 
-    fn commit(&mut self, instead: Option<Vec<(Key, Change)>>, dirty: &mut Vec<Position>) {
+    fn commit(&mut self, instead: Option<Vec<(Key, Change)>>, dirty: &mut Dirty) {
         let position = self.model.frontier;
         let published = instead.is_none();
         if let Some(writes) = instead {
@@ -326,12 +338,12 @@ fn told(seen: Seen, first: &[Change], second: &[Change]) -> bool {
     let memory = memory();
     let writes = |deltas: &[Change]| deltas.iter().map(|delta| write(&memory, *delta)).collect::<Vec<_>>();
     let cells = vec![memory.intern(&KEY); first.len()];
-    let mut dirty = Vec::new();
+    let mut dirty = Dirty::default();
     memory.publish(Position(1), Incarnation(0), &writes(first), &[], &mut dirty, |_, _, _| ());
     memory.register(Position(3), &read(&memory, seen)).expect("the base state is whole");
     dirty.clear();
     memory.publish(Position(1), Incarnation(1), &writes(second), &cells, &mut dirty, |_, _, _| ());
-    dirty.contains(&Position(3))
+    dirty.iter().any(|position| position == Position(3))
 }
 
 #[test]
@@ -376,7 +388,7 @@ fn own_clear_hides_older_writes_in_whatever_order_it_is_written() {
     for clear_first in [true, false] {
         let memory = memory();
         let old = [write(&memory, Change::step(7))];
-        memory.fold(Position(1), &old, &mut Vec::new()).expect("the base state is whole");
+        memory.fold(Position(1), &old, &mut Dirty::default()).expect("the base state is whole");
         let mut writes = vec![
             Write { seen: u32::MAX, cell: memory.intern(&group), delta: Change::clear(0) },
             write(&memory, Change::step(2)),
@@ -384,7 +396,7 @@ fn own_clear_hides_older_writes_in_whatever_order_it_is_written() {
         if !clear_first {
             writes.reverse();
         }
-        memory.fold(Position(2), &writes, &mut Vec::new()).expect("the base state is whole");
+        memory.fold(Position(2), &writes, &mut Dirty::default()).expect("the base state is whole");
         memory.set_frontier(Position(3));
         let value = memory.resolve(memory.intern(&KEY), Position(3), Estimates::Refuse, |value, _| *value);
         assert_eq!(value.ok(), Some(Value { word: 0, balance: 2 }), "clear first: {clear_first}");
@@ -394,9 +406,9 @@ fn own_clear_hides_older_writes_in_whatever_order_it_is_written() {
 #[test]
 fn clear_that_is_not_committed_hides_no_committed_value() {
     let memory = memory();
-    memory.fold(Position(1), &[write(&memory, Change::set(7))], &mut Vec::new()).expect("the base is whole");
+    memory.fold(Position(1), &[write(&memory, Change::set(7))], &mut Dirty::default()).expect("the base is whole");
     memory.set_frontier(Position(2));
     let clear = Write { seen: u32::MAX, cell: memory.intern(&Key::Group(0)), delta: Change::clear(0) };
-    memory.publish(Position(2), Incarnation(0), &[clear], &[], &mut Vec::new(), |_, _, _| ());
+    memory.publish(Position(2), Incarnation(0), &[clear], &[], &mut Dirty::default(), |_, _, _| ());
     assert_eq!(crate::toy::trial::committed(&memory)[&KEY].0.word, 7);
 }

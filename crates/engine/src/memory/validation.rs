@@ -66,22 +66,26 @@ impl<P: Program> Memory<P> {
         })
     }
 
-    /// Notes who observed what, and tells whether an observation already fails. From here on, every write that may
-    /// make one fail names the transaction in its dirty list, save one that clears a shadow: readers of the shadowed
-    /// keys are not known to it, and are found wrong at their commit.
+    /// Notes who observed what, and tells whether an observation already fails. From here on, the first write that may
+    /// make one fail names the transaction in its dirty list, and each one after that once it was registered again; save
+    /// one that clears a shadow: readers of the shadowed keys are not known to it, and are found wrong at their commit.
     pub(crate) fn register(&self, position: Position, reads: &Reads<P>) -> Result<bool, Unresolved<P::Fault>> {
         let frontier = self.frontier();
         let clears = self.clears.load(Ordering::Acquire);
         let mut holds = true;
-        for (Look { cell, seen }, observation) in reads.iter().filter(|(_, observation)| observation.is_volatile()) {
-            let changed = {
-                let cell = self.table.cell(cell);
+        for (Look { cell: id, seen }, observation) in reads.iter().filter(|(_, observation)| observation.is_volatile())
+        {
+            let cell = self.table.cell(id);
+            let reader = Reader { position, fields: observation.fields() };
+            let changes = if cell.front.note(reader, frontier) {
+                0
+            } else {
                 let mut state = cell.state.0.lock();
-                state.add_reader(Reader { position, fields: observation.fields() }, frontier);
-                cell.changes() != seen
+                state.add_reader(reader, frontier);
+                cell.changes()
             };
-            if holds && (changed || clears) {
-                holds = self.resolve(cell, position, Estimates::Take, |value, _| observation.holds(value))?;
+            if holds && (changes != seen || clears) {
+                holds = self.resolve(id, position, Estimates::Take, |value, _| observation.holds(value))?;
             }
         }
         Ok(holds)

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     AbortCause, CellId, Effects, Incarnation, Interrupt, View, Worker,
+    dirty::Dirty,
     memory::{Unresolved, Wrong},
     scheduler::Report,
     view::Standing,
@@ -31,7 +32,7 @@ pub(crate) struct Runner<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<
     stage: Stage<P>,
     /// Where the attempt that begins next waits.
     meeting: Option<Meeting>,
-    dirty: Vec<Position>,
+    dirty: Dirty,
     /// Read and write sets of attempts that are over, to be filled again.
     spare: Vec<Sets<P>>,
     parks: bool,
@@ -68,7 +69,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             view: run.view(number, true),
             meeting: None,
             stage: Stage::Claim(None),
-            dirty: Vec::new(),
+            dirty: Dirty::default(),
             spare: Vec::new(),
             parks: true,
         }
@@ -103,7 +104,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     fn claim(&mut self, report: Option<Report>) -> Option<Task> {
         let run = self.run;
         let mut scheduler = run.dispatch.lock();
-        let follow_up = report.and_then(|report| scheduler.report(report, &self.dirty));
+        let follow_up = report.and_then(|report| scheduler.report(report, self.dirty.iter()));
         run.dispatch.answer(&mut scheduler);
         self.dirty.clear();
         if run.options.cancel.as_ref().is_some_and(|cancel| cancel.is_cancelled()) && !scheduler.is_over() {
@@ -328,6 +329,8 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let memory = self.run.memory;
         let slot = self.run.slots[index.at()].lock();
         let attempt = slot.as_ref().expect("an executed transaction has its result in its slot");
+        // Who was told of a change is to be told of the next one too.
+        let _holds = judged(|| memory.register(index.position(), &attempt.reads), true);
         let wrong =
             judged(|| memory.validate(index.position(), &attempt.reads, &attempt.writes, &attempt.bounded), None);
         drop(slot);

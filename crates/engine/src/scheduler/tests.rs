@@ -88,9 +88,9 @@ fn handed_out(count: usize) -> Scheduler {
 #[test]
 fn lowest_transaction_comes_before_anything_else() {
     let mut scheduler = handed_out(4);
-    scheduler.report(executed(1), &[]);
-    scheduler.report(executed(3), &[TxIndex(1).position()]);
-    scheduler.report(committed(0), &[]);
+    scheduler.report(executed(1), []);
+    scheduler.report(executed(3), [TxIndex(1).position()]);
+    scheduler.report(committed(0), []);
     assert_eq!(scheduler.next(), commit(1), "it is dirty, but its turn has come");
     assert_eq!(scheduler.next(), None, "2 runs, 3 is done, 1 is being committed");
 }
@@ -108,11 +108,11 @@ fn what_takes_no_time_is_foretold_in_groups_that_the_frontier_waits_for() {
     assert_eq!((scheduler.next(), scheduler.next()), (commit(0), foretell(1, most)));
     assert_eq!(scheduler.next(), foretell(most + 1, 1), "one more, then comes something else");
     assert_eq!((scheduler.next(), scheduler.next()), (execute(most + 2), foretell(most + 3, 1)));
-    scheduler.report(committed(0), &[]);
+    scheduler.report(committed(0), []);
     assert_eq!(scheduler.next(), None, "1 is being foretold");
-    scheduler.report(foretold(1, most, 0b10), &[]);
+    scheduler.report(foretold(1, most, 0b10), []);
     assert_eq!(scheduler.next(), commit(1), "nothing was told of it, so it is run at the frontier");
-    scheduler.report(committed(1), &[]);
+    scheduler.report(committed(1), []);
     assert_eq!(scheduler.next(), commit(2));
     scheduler.assert_sound();
 }
@@ -138,11 +138,11 @@ fn nobody_who_waits_for_a_transaction_goes_on_when_it_is_foretold() {
     assert_eq!(scheduler.next(), commit(0));
     assert_eq!(scheduler.next(), Some(Task::Foretell { index: TxIndex(1), count: 1 }));
     assert_eq!(scheduler.next(), None, "2 waits for 1");
-    scheduler.report(Report::Foretold { index: TxIndex(1), count: 1, told: 1 }, &[]);
+    scheduler.report(Report::Foretold { index: TxIndex(1), count: 1, told: 1 }, []);
     assert_eq!(scheduler.next(), None, "nobody sees what 1 will write");
-    scheduler.report(committed(0), &[]);
+    scheduler.report(committed(0), []);
     assert_eq!(scheduler.next(), commit(1));
-    scheduler.report(committed(1), &[]);
+    scheduler.report(committed(1), []);
     assert_eq!(scheduler.next(), commit(2));
     scheduler.assert_sound();
 }
@@ -151,21 +151,21 @@ fn nobody_who_waits_for_a_transaction_goes_on_when_it_is_foretold() {
 fn commit_role_is_given_to_one_worker_at_a_time() {
     let mut scheduler = handed_out(3);
     for index in 1..3 {
-        scheduler.report(executed(index), &[]);
+        scheduler.report(executed(index), []);
     }
     assert_eq!(scheduler.next(), None);
-    scheduler.report(committed(0), &[]);
+    scheduler.report(committed(0), []);
     assert_eq!((scheduler.next(), scheduler.next()), (commit(1), None));
 }
 
 #[test]
 fn waiter_is_ready_when_its_writer_has_executed() {
     let mut scheduler = handed_out(4);
-    scheduler.report(waiting(3, 1), &[]);
+    scheduler.report(waiting(3, 1), []);
     assert_eq!(scheduler.next(), None);
-    scheduler.report(executed(2), &[]);
+    scheduler.report(executed(2), []);
     assert_eq!(scheduler.next(), None, "it waits for 1, not for 2");
-    scheduler.report(executed(1), &[]);
+    scheduler.report(executed(1), []);
     let task = scheduler.next();
     assert!(matches!(task, Some(Task::Execute { index: TxIndex(3), incarnation: Incarnation(1), .. })), "{task:?}");
 }
@@ -173,33 +173,33 @@ fn waiter_is_ready_when_its_writer_has_executed() {
 #[test]
 fn waiter_whose_writer_has_executed_meanwhile_does_not_wait() {
     let mut scheduler = handed_out(4);
-    scheduler.report(executed(1), &[]);
-    scheduler.report(waiting(3, 1), &[]);
+    scheduler.report(executed(1), []);
+    scheduler.report(waiting(3, 1), []);
     assert!(matches!(scheduler.next(), Some(Task::Execute { index: TxIndex(3), .. })));
 }
 
 #[test]
 fn waiter_is_ready_when_its_writer_is_left_to_the_frontier_and_committed() {
     let mut scheduler = handed_out(3);
-    scheduler.report(waiting(2, 1), &[]);
-    scheduler.report(Report::Deferred { index: TxIndex(1) }, &[]);
+    scheduler.report(waiting(2, 1), []);
+    scheduler.report(Report::Deferred { index: TxIndex(1) }, []);
     assert_eq!(scheduler.next(), None);
-    scheduler.report(committed(0), &[]);
+    scheduler.report(committed(0), []);
     assert!(matches!(scheduler.next(), Some(Task::Commit { index: TxIndex(1), .. })));
-    scheduler.report(committed(1), &[]);
+    scheduler.report(committed(1), []);
     assert!(matches!(scheduler.next(), Some(Task::Commit { index: TxIndex(2), .. })));
 }
 
 #[test]
 #[should_panic(expected = "transaction 1 waits for 2, which does not come before it")]
 fn lower_never_waits_for_higher() {
-    handed_out(3).report(waiting(1, 2), &[]);
+    handed_out(3).report(waiting(1, 2), []);
 }
 
 #[test]
 #[should_panic(expected = "transaction 1 is committed out of order")]
 fn nothing_is_committed_out_of_order() {
-    handed_out(3).report(committed(1), &[]);
+    handed_out(3).report(committed(1), []);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn transaction_waits_for_the_one_before_it_in_its_lane() {
     let mut scheduler = Scheduler::new(plan);
     assert_eq!([scheduler.next(), scheduler.next(), scheduler.next()], [commit(0), execute(1), execute(3)]);
     assert_eq!(scheduler.next(), None);
-    scheduler.report(executed(1), &[]);
+    scheduler.report(executed(1), []);
     assert_eq!(scheduler.next(), execute(2));
 }
 
@@ -218,7 +218,7 @@ fn nothing_beyond_the_window_is_speculated_on() {
     let mut scheduler = Scheduler::new(Plan { window_per_worker: 2, ..plan(10, 3) });
     let tasks = std::array::from_fn(|_| scheduler.next());
     assert_eq!(tasks, [commit(0), execute(1), execute(2), execute(3), execute(4), None]);
-    scheduler.report(committed(0), &[]);
+    scheduler.report(committed(0), []);
     assert_eq!(scheduler.next(), execute(5), "1 runs; the window has moved by one");
 }
 
@@ -228,13 +228,13 @@ fn what_the_budget_does_not_cover_is_left_to_the_frontier() {
     let mut scheduler = Scheduler::new(Plan { weights, speculation_multiple: 1, ..plan(4, 4) });
     let tasks = std::array::from_fn(|_| scheduler.next());
     assert_eq!(tasks, [commit(0), execute(1), execute(2), execute(3), None], "10 of 11 are spent");
-    scheduler.report(Report::Aborted { index: TxIndex(3), on: None }, &[]);
+    scheduler.report(Report::Aborted { index: TxIndex(3), on: None }, []);
     assert_eq!(scheduler.next(), None, "1 is left, 3 weighs 2");
     for index in 1..3 {
-        scheduler.report(executed(index), &[]);
+        scheduler.report(executed(index), []);
     }
     for index in 0..3 {
-        scheduler.report(committed(index), &[]);
+        scheduler.report(committed(index), []);
         let task = scheduler.next();
         assert!(matches!(task, Some(Task::Commit { index: next, .. }) if next.0 == index + 1), "{task:?}");
     }
@@ -248,7 +248,7 @@ fn what_is_not_worth_another_worker_is_left_to_the_frontier() {
     let mut scheduler = Scheduler::new(plan);
     let tasks = std::array::from_fn(|_| scheduler.next());
     assert_eq!(tasks, [commit(0), execute(2), execute(3), None]);
-    scheduler.report(committed(0), &[]);
+    scheduler.report(committed(0), []);
     assert_eq!(scheduler.next(), commit(1));
 }
 
@@ -263,11 +263,11 @@ fn speculation_that_fails_stops_and_wakes_nobody() {
         if scheduler.has_work() {
             woken += 1;
             if let Some(Task::Execute { index, .. }) = scheduler.next() {
-                scheduler.report(Report::Executed { index }, &[]);
+                scheduler.report(Report::Executed { index }, []);
                 executed += 1;
             }
         }
-        scheduler.report(failed(index), &[]);
+        scheduler.report(failed(index), []);
     }
     assert!(executed < 50, "{executed} of 1000 were speculated on though none held");
     assert!(woken <= executed + 10, "{woken} wake-ups for {executed} tasks");
@@ -277,16 +277,16 @@ fn speculation_that_fails_stops_and_wakes_nobody() {
 fn hook_is_asked_once_where_the_frontier_runs_as_an_incarnation() {
     let mut scheduler = Scheduler::new(Plan { frontier: Frontier::Never, ..plan(1, 1) });
     assert_eq!(scheduler.next(), commit(0));
-    scheduler.report(Report::Missing { index: TxIndex(0) }, &[]);
+    scheduler.report(Report::Missing { index: TxIndex(0) }, []);
     let last_word = |task| matches!(task, Some(Task::Execute { index: TxIndex(0), last_word: true, .. }));
     assert!(last_word(scheduler.next()));
-    scheduler.report(executed(0), &[]);
+    scheduler.report(executed(0), []);
     assert!(matches!(scheduler.next(), Some(Task::Commit { admitted: true, .. })));
-    scheduler.report(Report::Invalid { index: TxIndex(0) }, &[]);
+    scheduler.report(Report::Invalid { index: TxIndex(0) }, []);
     assert!(last_word(scheduler.next()));
-    scheduler.report(executed(0), &[]);
+    scheduler.report(executed(0), []);
     assert!(matches!(scheduler.next(), Some(Task::Commit { admitted: true, .. })));
-    scheduler.report(committed(0), &[]);
+    scheduler.report(committed(0), []);
     assert_eq!(scheduler.next(), Some(Task::Finish));
 }
 
@@ -295,7 +295,7 @@ fn stopped_scheduler_has_nothing_more_to_do() {
     let mut scheduler = handed_out(3);
     scheduler.stop();
     assert_eq!(scheduler.next(), Some(Task::Finish));
-    scheduler.report(executed(1), &[TxIndex(2).position()]);
+    scheduler.report(executed(1), [TxIndex(2).position()]);
     assert_eq!(scheduler.next(), Some(Task::Finish));
 }
 
@@ -307,7 +307,7 @@ fn large_transaction_is_begun_before_it_is_all_that_is_left() {
     assert_eq!(scheduler.next(), commit(0));
     // 25 in all, which is not much more than it is itself.
     assert_eq!(scheduler.next(), execute(8), "its time has come at once");
-    assert_eq!(scheduler.report(committed(0), &[]), None);
+    assert_eq!(scheduler.report(committed(0), []), None);
     assert_eq!(scheduler.next(), commit(1), "the frontier comes before everything");
     scheduler.assert_sound();
 }
@@ -337,11 +337,11 @@ fn executed_frontier_is_committed_by_whoever_executed_it() {
     assert_eq!(scheduler.next(), commit(0));
     assert_eq!(scheduler.next(), execute(1));
     assert_eq!(scheduler.commit_at_once(TxIndex(1)), None, "transaction 0 is being committed");
-    assert_eq!(scheduler.report(committed(0), &[]), None);
+    assert_eq!(scheduler.report(committed(0), []), None);
     assert_eq!(scheduler.commit_at_once(TxIndex(1)), commit(1));
     assert_eq!(scheduler.commit_at_once(TxIndex(1)), None, "there is one commit role");
     scheduler.assert_sound();
-    assert_eq!(scheduler.report(committed(1), &[]), None);
+    assert_eq!(scheduler.report(committed(1), []), None);
     scheduler.stop();
     assert_eq!(scheduler.commit_at_once(TxIndex(2)), None, "the run is over");
 }

@@ -107,7 +107,7 @@ impl Workers {
         // What a worker has published concerns higher transactions, or its own.
         let dirty = (about..count).filter(|index| (choice.other >> (index % 32)) & 1 == 1);
         let dirty: Vec<_> = dirty.map(|index| TxIndex(index).position()).collect();
-        if let Some(task) = self.scheduler.report(report, &dirty) {
+        if let Some(task) = self.scheduler.report(report, dirty) {
             self.take(task);
         }
         for worker in std::mem::take(&mut self.scheduler.answered) {
