@@ -31,7 +31,7 @@ use crate::{
     cell::{Cell, Shadow, Version},
     dirty::Dirty,
     sync::{AtomicBool, AtomicU32, Ordering, Padded},
-    table::{Entry, Table},
+    table::{Entry, Known, Table},
 };
 
 /// Everything known about the keys of one block while it is executed. Made by the caller, once per block.
@@ -145,6 +145,16 @@ impl<P: Program> Memory<P> {
 
     pub(crate) fn intern(&self, key: &P::Key) -> CellId {
         self.table.intern(key)
+    }
+
+    /// The same, for a worker who knows this of the table.
+    pub(crate) fn intern_knowing(&self, key: &P::Key, known: &mut Known) -> CellId {
+        self.table.intern_knowing(key, known)
+    }
+
+    /// What a worker who comes to this memory knows of its keys.
+    pub(crate) fn known(&self) -> Known {
+        if self.is_for_one_thread() { Known::default() } else { Known::new() }
     }
 
     /// The key that a cell of this memory stands for.

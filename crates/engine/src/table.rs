@@ -13,6 +13,7 @@
 use std::{
     fmt,
     hash::{BuildHasher, Hash},
+    ops::Range,
 };
 
 // A schedule that failed under shuttle is replayed step by step: hashes must be the same then.
@@ -25,6 +26,10 @@ use crate::{
     Engine,
     sync::{AtomicU32, AtomicU64, Mutex, OnceLock, Ordering, Padded},
 };
+
+mod known;
+
+pub(crate) use known::Known;
 
 /// Dense number of a key within one run, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,7 +127,15 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
 
     /// The id of `key`, made now if the key is new.
     pub(crate) fn intern(&self, key: &K) -> CellId {
-        let hash = self.hasher.hash_one(key);
+        self.intern_hashed(self.hash(key), key, None)
+    }
+
+    fn hash(&self, key: &K) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// `ids` are numbers that are the caller's to give out.
+    fn intern_hashed(&self, hash: u64, key: &K, mut ids: Option<&mut Range<u32>>) -> CellId {
         let mut made = None;
         for number in 0..LEVELS {
             let slots = self.made_level(number);
@@ -130,7 +143,7 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
                 let slot = &slots[(hash as usize).wrapping_add(probe) & (slots.len() - 1)];
                 let mut taken = slot.load(Ordering::Acquire);
                 if taken == 0 {
-                    let id = *made.get_or_insert_with(|| self.allocate(key));
+                    let id = *made.get_or_insert_with(|| self.allocate(key, ids.as_deref_mut()));
                     if self.one_thread {
                         slot.store(entry_word(hash, id), Ordering::Release);
                         return id;
@@ -150,7 +163,7 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
 
     /// The id of `key`, if it has one.
     pub(crate) fn find(&self, key: &K) -> Option<CellId> {
-        let hash = self.hasher.hash_one(key);
+        let hash = self.hash(key);
         for number in 0..LEVELS {
             let slots = self.level(number)?;
             for probe in 0..WINDOW {
@@ -176,7 +189,7 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
         &self.entry(id).cell
     }
 
-    /// Ids given out so far.
+    /// Ids given out so far, some of them to workers who have not used them.
     pub(crate) fn len(&self) -> usize {
         self.len.0.load(Ordering::Relaxed) as usize
     }
@@ -184,7 +197,7 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
     /// Keys and cells of the ids that were given out. Not to be called while keys are being added.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (CellId, &K, &C)> {
         (0..self.len() as u32).map(CellId).filter_map(|id| {
-            let entry = self.entry(id);
+            let entry = self.made_entry(id)?;
             Some((id, entry.key.get()?, &entry.cell))
         })
     }
@@ -259,15 +272,23 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
         (self.key(id) == key).then_some(id)
     }
 
-    fn allocate(&self, key: &K) -> CellId {
-        let id = match self.one_thread {
-            true => {
-                let id = self.len.0.load(Ordering::Relaxed);
-                self.len.0.store(id + 1, Ordering::Relaxed);
-                id
-            }
-            false => self.len.0.fetch_add(1, Ordering::Relaxed),
-        };
+    /// The next number to be given out, of which the caller may have some.
+    fn next_id(&self, ids: Option<&mut Range<u32>>) -> u32 {
+        if self.one_thread {
+            let id = self.len.0.load(Ordering::Relaxed);
+            self.len.0.store(id + 1, Ordering::Relaxed);
+            return id;
+        }
+        let Some(ids) = ids else { return self.len.0.fetch_add(1, Ordering::Relaxed) };
+        ids.next().unwrap_or_else(|| {
+            let first = self.len.0.fetch_add(known::IDS, Ordering::Relaxed);
+            *ids = first + 1..first + known::IDS;
+            first
+        })
+    }
+
+    fn allocate(&self, key: &K, ids: Option<&mut Range<u32>>) -> CellId {
+        let id = self.next_id(ids);
         assert!(id < MOST_IDS, "a block cannot touch two billion keys");
         let (number, at) = chunk_of(id);
         let chunk = match number.checked_sub(NEAR_CHUNKS) {
@@ -283,12 +304,17 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
     }
 
     fn entry(&self, id: CellId) -> &Entry<K, C> {
+        self.made_entry(id).expect("an id is published after its chunk is made")
+    }
+
+    /// The entry of an id, if its chunk is made.
+    fn made_entry(&self, id: CellId) -> Option<&Entry<K, C>> {
         let (number, at) = chunk_of(id.0);
         let chunk = match number.checked_sub(NEAR_CHUNKS) {
             None => self.near[number].get(),
             Some(far) => self.far.get().and_then(|chunks| chunks[far].get()),
         };
-        &chunk.expect("an id is published after its chunk is made")[at]
+        Some(&chunk?[at])
     }
 }
 

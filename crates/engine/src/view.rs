@@ -20,6 +20,7 @@ use crate::{
     run::{Dispatch, Meeting},
     scheduler::Outlook,
     sync::Arc,
+    table::Known,
 };
 
 /// Why an attempt cannot go on. A worker passes it on; it is never a result of the transaction.
@@ -50,6 +51,9 @@ pub(crate) enum Standing {
     /// Committed values.
     Frontier,
 }
+
+/// Why a view has its memory.
+const PUT_BACK: &str = "a view that was taken is put back before it is used";
 
 /// Of a key that was not looked at: no count of changes comes so far.
 const NEVER_SEEN: u32 = u32::MAX;
@@ -97,11 +101,14 @@ pub struct View<P: Program> {
     until_look: u32,
     pub(crate) reads: Reads<P>,
     pub(crate) writes: Vec<Write<P>>,
+    known: Known,
 }
 
 impl<P: Program> View<P> {
     pub(crate) fn new(memory: Arc<Memory<P>>, options: ViewOptions, attendance: Option<Attendance>) -> Self {
-        Self { memory: Some(memory), attendance, ..Self::husk(options) }
+        // Outside of runs few keys are named.
+        let known = attendance.as_ref().map_or_else(Known::default, |_| memory.known());
+        Self { memory: Some(memory), attendance, known, ..Self::husk(options) }
     }
 
     /// A view of the committed values at `position`, for what runs in order before and after the transactions.
@@ -165,11 +172,17 @@ impl<P: Program> View<P> {
             until_look: READS_PER_LOOK,
             reads: Reads::default(),
             writes: Vec::new(),
+            known: Known::default(),
         }
     }
 
+    fn intern(&mut self, key: &P::Key) -> CellId {
+        let memory = self.memory.as_ref().expect(PUT_BACK);
+        memory.intern_knowing(key, &mut self.known)
+    }
+
     fn memory(&self) -> &Arc<Memory<P>> {
-        self.memory.as_ref().expect("a view that was taken is put back before it is used")
+        self.memory.as_ref().expect(PUT_BACK)
     }
 
     /// Whether observations are kept. Where they are not, a worker may spare itself making them.
@@ -178,8 +191,8 @@ impl<P: Program> View<P> {
     }
 
     /// A handle to write to `key` by, without looking at its value.
-    pub fn handle(&self, key: &P::Key) -> Handle {
-        Handle { cell: self.memory().intern(key), seen: NEVER_SEEN }
+    pub fn handle(&mut self, key: &P::Key) -> Handle {
+        Handle { cell: self.intern(key), seen: NEVER_SEEN }
     }
 
     pub(crate) fn begin(
@@ -235,7 +248,7 @@ impl<P: Program> View<P> {
         with: impl FnOnce(&P::Value) -> R,
     ) -> Result<(Handle, R), Interrupt<P::Fault>> {
         self.keep_up()?;
-        let cell = self.memory().intern(key);
+        let cell = self.intern(key);
         self.meet(cell)?;
         let loaded = self.memory().resolve(cell, self.position, Estimates::Take, |value, seen| (with(value), seen));
         let (value, seen) = loaded.map_err(Interrupt::from)?;
@@ -248,7 +261,7 @@ impl<P: Program> View<P> {
     /// An interrupt, to be passed on.
     pub fn read(&mut self, key: &P::Key) -> Result<P::Value, Interrupt<P::Fault>> {
         self.keep_up()?;
-        let cell = self.memory().intern(key);
+        let cell = self.intern(key);
         self.meet(cell)?;
         let loaded = self.memory().resolve(cell, self.position, Estimates::Refuse, |value, seen| (value.clone(), seen));
         if let Err(Unresolved::Estimate(_)) = loaded {
@@ -275,7 +288,7 @@ impl<P: Program> View<P> {
 
     /// Changes a key. Deltas of one attempt to one key take effect in the order written.
     pub fn write(&mut self, key: &P::Key, delta: P::Delta) {
-        let cell = self.memory().intern(key);
+        let cell = self.intern(key);
         self.writes.push(Write { cell, seen: NEVER_SEEN, delta });
     }
 

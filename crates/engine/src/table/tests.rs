@@ -59,3 +59,18 @@ fn racing_threads_agree_on_ids() {
     });
     assert!(ids.windows(2).all(|pair| pair[0] == pair[1]));
 }
+
+#[test]
+fn who_knows_a_table_finds_the_same_ids_as_everybody() {
+    let table = Table::<u64, u8>::with_capacity(100);
+    let mut workers = [Known::new(), Known::new(), Known::default()];
+    for round in 0..3 {
+        for key in 0..2_000_u64 {
+            let ids = workers.each_mut().map(|known| table.intern_knowing(&key, known));
+            assert_eq!(ids, [table.intern(&key); 3], "key {key} in round {round}");
+            assert_eq!(table.key(ids[0]), &key);
+        }
+    }
+    assert_eq!(table.iter().count(), 2_000);
+    assert!(table.len() < 2_000 + 3 * known::IDS as usize, "{} ids", table.len());
+}

@@ -1,0 +1,47 @@
+//! What one worker knows of a table.
+//!
+//! A look-up in the table goes through lines that other workers write to whenever they bring a key that lies near. Most keys are
+//! named again soon, and then where they are is found here.
+
+use std::{hash::Hash, ops::Range};
+
+use super::{CellId, Table, entry_word};
+
+/// Keys that a worker has named lately, and numbers that are its own to give out.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// As the slots of the table, each key in one place; a key takes the place of another.
+    slots: Box<[u64]>,
+    /// Numbers that nobody else gives out. What is left of them when the worker ends stands for no key.
+    pub(super) ids: Range<u32>,
+}
+
+/// Keys that are known. Tests have few.
+const PLACES: usize = if cfg!(test) { 4 } else { 1 << 10 };
+
+/// Numbers that are taken at once: they are next to each other, and so are their cells.
+pub(super) const IDS: u32 = 8;
+
+impl Known {
+    /// Knows nothing yet.
+    pub(crate) fn new() -> Self {
+        Self { slots: vec![0; PLACES].into(), ids: 0..0 }
+    }
+}
+
+impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
+    /// The id of `key`, made now if the key is new, for a worker who knows this of the table.
+    pub(crate) fn intern_knowing(&self, key: &K, known: &mut Known) -> CellId {
+        let hash = self.hash(key);
+        let place = hash as usize % PLACES;
+        let Some(slot) = known.slots.get(place) else { return self.intern_hashed(hash, key, None) };
+        if *slot != 0
+            && let Some(id) = self.matching(*slot, hash, key)
+        {
+            return id;
+        }
+        let id = self.intern_hashed(hash, key, Some(&mut known.ids));
+        known.slots[place] = entry_word(hash, id);
+        id
+    }
+}
