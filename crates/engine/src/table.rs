@@ -45,13 +45,13 @@ const SMALLEST_LEVEL: usize = 1 << 5;
 const LEVELS: usize = 27;
 /// Cells of the first chunk.
 const FIRST_CHUNK: usize = 1 << 4;
-/// Chunks of one size, a power of two; those after them have twice as many cells. A chunk is made as a whole: with many keys
-/// about a fifth of the cells is made for nobody.
-const ALIKE_CHUNKS: usize = 1 << 2;
+/// Chunks of one size, a power of two; those after them have twice as many cells. A chunk is made as a whole, by the worker
+/// whose keys it is for: with many keys about a tenth of the cells is made for nobody, for each worker.
+const ALIKE_CHUNKS: usize = 1 << 3;
 /// Chunks; together they hold more cells than a `u32` can number.
 const CHUNKS: usize = 27 * ALIKE_CHUNKS;
-/// Chunks that are reached at once: those of the first thousand cells. A table is moved about, so it is not to be large.
-const NEAR_CHUNKS: usize = 4 * ALIKE_CHUNKS;
+/// Chunks that are reached at once: those of the first nine hundred cells. A table is moved about, so it is not to be large.
+const NEAR_CHUNKS: usize = 3 * ALIKE_CHUNKS;
 
 /// Cells that are worth another thread when they are freed.
 const LEAST_FREED: usize = 4096;
@@ -69,8 +69,10 @@ pub(crate) struct Table<K, C> {
     /// The first chunks, and the others, which small blocks do not make either.
     near: [OnceLock<Chunk<K, C>>; NEAR_CHUNKS],
     far: OnceLock<Box<FarChunks<K, C>>>,
-    /// Ids given out. Relaxed: an id is published by the slot that holds it.
-    len: Padded<AtomicU32>,
+    /// Chunks that were begun. Relaxed: an id is published by the slot that holds it.
+    begun: Padded<AtomicU32>,
+    /// The ids that are next for whoever has none of its own: `end << 32 | next`. Relaxed.
+    common: AtomicU64,
     /// Whether keys come from one thread at a time, so that none races another for a slot.
     pub(crate) one_thread: bool,
 }
@@ -120,7 +122,8 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
             further: OnceLock::new(),
             near: [const { OnceLock::new() }; NEAR_CHUNKS],
             far: OnceLock::new(),
-            len: Padded(AtomicU32::new(0)),
+            begun: Padded(AtomicU32::new(0)),
+            common: AtomicU64::new(0),
             one_thread: false,
         }
     }
@@ -189,9 +192,9 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
         &self.entry(id).cell
     }
 
-    /// Ids given out so far, some of them to workers who have not used them.
+    /// Ids given out so far, and those that workers still have to give out.
     pub(crate) fn len(&self) -> usize {
-        self.len.0.load(Ordering::Relaxed) as usize
+        first_of(self.begun.0.load(Ordering::Relaxed) as usize)
     }
 
     /// Keys and cells of the ids that were given out. Not to be called while keys are being added.
@@ -272,35 +275,59 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
         (self.key(id) == key).then_some(id)
     }
 
-    /// The next number to be given out, of which the caller may have some.
-    fn next_id(&self, ids: Option<&mut Range<u32>>) -> u32 {
-        if self.one_thread {
-            let id = self.len.0.load(Ordering::Relaxed);
-            self.len.0.store(id + 1, Ordering::Relaxed);
-            return id;
-        }
-        let Some(ids) = ids else { return self.len.0.fetch_add(1, Ordering::Relaxed) };
-        ids.next().unwrap_or_else(|| {
-            let first = self.len.0.fetch_add(known::IDS, Ordering::Relaxed);
-            *ids = first + 1..first + known::IDS;
-            first
+    /// The next id to be given out, where the caller has some of its own from these.
+    fn next_id(&self, own: Option<&mut Range<u32>>) -> u32 {
+        let Some(own) = own else { return self.next_common_id() };
+        own.next().unwrap_or_else(|| {
+            *own = self.begin_chunk();
+            own.next().expect("no chunk is empty")
         })
     }
 
-    fn allocate(&self, key: &K, ids: Option<&mut Range<u32>>) -> CellId {
-        let id = self.next_id(ids);
-        assert!(id < MOST_IDS, "a block cannot touch two billion keys");
-        let (number, at) = chunk_of(id);
+    fn next_common_id(&self) -> u32 {
+        let mut known = self.common.load(Ordering::Relaxed);
+        loop {
+            let (next, end) = (known as u32, (known >> 32) as u32);
+            let left = if next < end { next..end } else { self.begin_chunk() };
+            let after = u64::from(left.end) << 32 | u64::from(left.start + 1);
+            if self.one_thread {
+                self.common.store(after, Ordering::Relaxed);
+                return left.start;
+            }
+            // Of two who begin a chunk, one does it for nothing.
+            match self.common.compare_exchange_weak(known, after, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return left.start,
+                Err(other) => known = other,
+            }
+        }
+    }
+
+    /// Makes the next chunk. Returns its ids, which nobody else has.
+    fn begin_chunk(&self) -> Range<u32> {
+        let number = match self.one_thread {
+            true => {
+                let number = self.begun.0.load(Ordering::Relaxed);
+                self.begun.0.store(number + 1, Ordering::Relaxed);
+                number
+            }
+            false => self.begun.0.fetch_add(1, Ordering::Relaxed),
+        } as usize;
+        let ids = first_of(number)..first_of(number + 1);
+        assert!(ids.end < MOST_IDS as usize, "a block cannot touch two billion keys");
         let chunk = match number.checked_sub(NEAR_CHUNKS) {
             None => &self.near[number],
             Some(far) => &self.far.get_or_init(|| Box::new([const { OnceLock::new() }; CHUNKS - NEAR_CHUNKS]))[far],
         };
-        let chunk = chunk.get_or_init(|| {
-            (0..chunk_size(number)).map(|_| Entry { key: OnceLock::new(), cell: C::default() }).collect()
-        });
-        let fresh = chunk[at].key.set(key.clone()).is_ok();
-        assert!(fresh, "id {id} was given out twice");
-        CellId(id)
+        let cells = || ids.clone().map(|_| Entry { key: OnceLock::new(), cell: C::default() }).collect();
+        assert!(chunk.set(cells()).is_ok(), "chunk {number} was begun twice");
+        ids.start as u32..ids.end as u32
+    }
+
+    fn allocate(&self, key: &K, own: Option<&mut Range<u32>>) -> CellId {
+        let id = CellId(self.next_id(own));
+        let fresh = self.entry(id).key.set(key.clone()).is_ok();
+        assert!(fresh, "id {} was given out twice", id.0);
+        id
     }
 
     fn entry(&self, id: CellId) -> &Entry<K, C> {
@@ -337,14 +364,15 @@ fn chunk_of(id: u32) -> (usize, usize) {
     (doublings * ALIKE_CHUNKS + alike, shifted & ((1 << bits) - 1))
 }
 
-/// Cells of a chunk.
-fn chunk_size(number: usize) -> usize {
-    FIRST_CHUNK << (number / ALIKE_CHUNKS)
+/// The first id of a chunk.
+fn first_of(number: usize) -> usize {
+    let (doublings, alike) = (number / ALIKE_CHUNKS, number % ALIKE_CHUNKS);
+    ((ALIKE_CHUNKS + alike) << doublings) * FIRST_CHUNK - ALIKE_CHUNKS * FIRST_CHUNK
 }
 
 impl<K, C> fmt::Debug for Table<K, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table").field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("Table").field("chunks", &self.begun).finish_non_exhaustive()
     }
 }
 

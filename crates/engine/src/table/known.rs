@@ -1,26 +1,24 @@
 //! What one worker knows of a table.
 //!
 //! A look-up in the table goes through lines that other workers write to whenever they bring a key that lies near. Most keys are
-//! named again soon, and then where they are is found here.
+//! named again soon, and then where they are is found here. Cells of new keys come from chunks that are the worker's own, so that
+//! it does not wait for the lines of another that made them.
 
 use std::{hash::Hash, ops::Range};
 
 use super::{CellId, Table, entry_word};
 
-/// Keys that a worker has named lately, and numbers that are its own to give out.
+/// Keys that a worker has named lately, and ids that are its own to give out.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     /// As the slots of the table, each key in one place; a key takes the place of another.
     slots: Box<[u64]>,
-    /// Numbers that nobody else gives out. What is left of them when the worker ends stands for no key.
+    /// Those left of a chunk. When the worker ends, they stand for no key.
     pub(super) ids: Range<u32>,
 }
 
 /// Keys that are known. Tests have few.
 const PLACES: usize = if cfg!(test) { 4 } else { 1 << 10 };
-
-/// Numbers that are taken at once: they are next to each other, and so are their cells.
-pub(super) const IDS: u32 = 8;
 
 impl Known {
     /// Knows nothing yet.
