@@ -13,20 +13,19 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use smallvec::SmallVec;
-
 use crate::{
     CellId, CommitHook, Decision, Engine, Event, Frontier, Inline, Memory, NoProbe, Position, Probe, Program, RunError,
     RunOptions, Schedule, Stats, TxIndex, View, WorkerFactory,
-    memory::{Bounded, Reads, Write, bounded},
     scheduler::{Plan, Scheduler, Task},
     sync::{Arc, Mutex, panicking},
     view::{Attendance, ViewOptions},
 };
 
+mod attempt;
 mod dispatch;
 mod runner;
 
+pub(crate) use attempt::Attempt;
 pub(crate) use dispatch::Dispatch;
 pub(crate) use runner::{Runner, Step};
 
@@ -168,7 +167,7 @@ pub(crate) struct Run<'r, P: Program, F, H, R> {
     mode: Frontier,
     /// Entered only by the holder of the commit role, so never contended.
     hook: Mutex<&'r mut H>,
-    /// Results that wait for their commit. A slot is touched by the worker that runs, validates or commits its
+    /// Results that wait for their commit, and what is left of committed ones until their owners take it back. A slot is touched by the worker that runs, validates or commits its
     /// transaction; the scheduler sees to it that this is one at a time.
     slots: Vec<Mutex<Option<Box<Attempt<P>>>>>,
     dispatch: Arc<Dispatch>,
@@ -184,29 +183,6 @@ enum Ending<F: std::error::Error + 'static> {
     /// Somebody may be committing meanwhile: where the run stands is known once all workers have ended.
     Cancelled,
     Error(RunError<F>),
-}
-
-/// An incarnation's result.
-pub(crate) struct Attempt<P: Program> {
-    reads: Reads<P>,
-    writes: Vec<Write<P>>,
-    /// Those of the writes that may turn out not to fit.
-    bounded: SmallVec<[Bounded; 2]>,
-    output: P::Output,
-    /// The writes have been made visible to others.
-    published: bool,
-    /// What committing them takes of the base state is known.
-    prepared: bool,
-}
-
-impl<P: Program> Attempt<P> {
-    /// What an attempt has left in its view, which gets rid of it, and what it came to.
-    fn of(view: &mut View<P>, output: P::Output) -> Self {
-        let (reads, writes) = (std::mem::take(&mut view.reads), std::mem::take(&mut view.writes));
-        // Committed values are exact: what was done on them fits.
-        let bounded = if view.is_speculative() { bounded(&writes) } else { SmallVec::new() };
-        Self { reads, writes, bounded, output, published: false, prepared: false }
-    }
 }
 
 impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P, F, H, R> {

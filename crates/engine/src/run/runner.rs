@@ -1,5 +1,7 @@
 //! One worker's round: claim, attempt, finish, report.
 
+use std::collections::VecDeque;
+
 use super::*;
 use crate::{
     AbortCause, CellId, Effects, Incarnation, Interrupt, View, Worker,
@@ -11,6 +13,7 @@ use crate::{
 
 mod foretelling;
 mod meeting;
+mod room;
 
 /// What a step came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +36,12 @@ pub(crate) struct Runner<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<
     /// Where the attempt that begins next waits.
     meeting: Option<Meeting>,
     dirty: Dirty,
-    /// Read and write sets of attempts that are over, to be filled again.
-    spare: Vec<Sets<P>>,
+    /// What the attempt under way is to fill.
+    blank: Option<Box<Attempt<P>>>,
+    /// What is left of attempts that are over, to be filled again.
+    spare: Vec<Box<Attempt<P>>>,
+    /// Transactions whose results wait for their commit, or did: what is left of them comes back.
+    lent: VecDeque<TxIndex>,
     parks: bool,
 }
 
@@ -45,11 +52,8 @@ enum Stage<P: Program> {
     /// About to carry a task out.
     Perform(Task),
     /// About to make a result visible.
-    Publish { index: TxIndex, incarnation: Incarnation, attempt: Attempt<P> },
+    Publish { index: TxIndex, incarnation: Incarnation, attempt: Box<Attempt<P>> },
 }
-
-/// A read set and a write set.
-type Sets<P> = (Reads<P>, Vec<Write<P>>);
 
 /// Why an attempt came to nothing.
 enum Failure<F> {
@@ -57,7 +61,7 @@ enum Failure<F> {
     Panicked(String),
 }
 
-/// Sets that a worker keeps.
+/// Attempts that a worker keeps room for.
 const MOST_SPARE: usize = 64;
 
 impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner<'a, 'r, P, F, H, R> {
@@ -70,7 +74,9 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             meeting: None,
             stage: Stage::Claim(None),
             dirty: Dirty::default(),
+            blank: None,
             spare: Vec::new(),
+            lent: VecDeque::new(),
             parks: true,
         }
     }
@@ -162,7 +168,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
                     Err(report) => return Stage::Claim(Some(report)),
                 };
                 if withhold {
-                    self.run.slots[index.at()].lock().replace(Box::new(attempt));
+                    self.put(index, attempt);
                     return Stage::Claim(Some(Report::Executed { index }));
                 }
                 Stage::Publish { index, incarnation, attempt }
@@ -177,7 +183,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         index: TxIndex,
         incarnation: Incarnation,
         standing: Standing,
-    ) -> Result<Attempt<P>, Failure<P::Fault>> {
+    ) -> Result<Box<Attempt<P>>, Failure<P::Fault>> {
         let run = self.run;
         let speculative = standing == Standing::Speculative;
         run.event(self.number, Event::Execute { index, incarnation, speculative });
@@ -187,7 +193,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         match catching(|| worker.execute(&run.transactions[index.at()], view)) {
             Ok(Ok(output)) => {
                 run.event(self.number, Event::Executed { index, incarnation });
-                Ok(Attempt::of(view, output))
+                Ok(self.filled(output))
             }
             Ok(Err(interrupt)) => Err(Failure::Interrupted(interrupt)),
             Err(message) => {
@@ -195,13 +201,6 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
                 Err(Failure::Panicked(message))
             }
         }
-    }
-
-    fn begin(&mut self, index: TxIndex, incarnation: Incarnation, standing: Standing) {
-        if let Some((reads, writes)) = self.spare.pop() {
-            (self.view.reads, self.view.writes) = (reads, writes);
-        }
-        self.view.begin(index, incarnation, standing, self.meeting.take());
     }
 
     /// After a panic, neither the worker nor the view that it may have taken can be relied upon.
@@ -258,7 +257,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
 
     /// Takes the commit role for a result whose transaction has become the lowest uncommitted one meanwhile, if nothing of
     /// it was ever published. Otherwise the result comes back.
-    fn commit_at_once(&mut self, index: TxIndex, attempt: Attempt<P>) -> Result<Task, Attempt<P>> {
+    fn commit_at_once(&mut self, index: TxIndex, attempt: Box<Attempt<P>>) -> Result<Task, Box<Attempt<P>>> {
         let run = self.run;
         if !run.options.shortcuts.commits_at_once || run.memory.frontier() != index.position() {
             return Err(attempt);
@@ -269,7 +268,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         }
         match run.dispatch.lock().commit_at_once(index) {
             Some(task) => {
-                slot.replace(Box::new(attempt));
+                slot.replace(attempt);
                 Ok(task)
             }
             None => Err(attempt),
@@ -277,19 +276,19 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     }
 
     /// Makes an incarnation's writes visible, and puts its result where the commit finds it.
-    fn publish(&mut self, index: TxIndex, incarnation: Incarnation, mut attempt: Attempt<P>) -> Report {
+    fn publish(&mut self, index: TxIndex, incarnation: Incarnation, mut attempt: Box<Attempt<P>>) -> Report {
         if self.run.options.seeded {
-            if let Some(former) = self.run.slots[index.at()].lock().replace(Box::new(attempt)) {
-                self.discard(*former);
+            if let Some(former) = self.put(index, attempt) {
+                self.discard(former);
             }
             return Report::Executed { index };
         }
         let (memory, position) = (self.run.memory, index.position());
         let holds = judged(|| memory.register(position, &attempt.reads), true);
-        let before = self.run.slots[index.at()].lock().take().map(|former| *former);
+        let before = self.run.slots[index.at()].lock().take();
         let cells: Vec<CellId> =
             before.iter().flat_map(|former| former.writes.iter().map(|write| write.cell)).collect();
-        let Attempt { reads, writes, bounded, .. } = &mut attempt;
+        let Attempt { reads, writes, bounded, .. } = &mut *attempt;
         memory.publish(position, incarnation, writes, &cells, &mut self.dirty, |cell, from, to| {
             reads.moved(cell, from, to);
             bounded.iter_mut().for_each(|bounded| bounded.moved(cell, from, to));
@@ -302,7 +301,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             // Whoever wrote meanwhile may not have known of this reader yet: it counts as dirty from the start.
             self.dirty.push(position);
         }
-        self.run.slots[index.at()].lock().replace(Box::new(attempt));
+        self.put(index, attempt);
         Report::Executed { index }
     }
 
@@ -313,7 +312,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let memory = self.run.memory;
         for (index, slot) in self.run.slots.iter().enumerate() {
             let position = TxIndex(index as u32).position();
-            if let Some(attempt) = &mut *slot.lock() {
+            if let Some(attempt) = slot.lock().as_mut().filter(|attempt| attempt.output.is_some()) {
                 // A failing observation is found again by validation.
                 let _holds = judged(|| memory.register(position, &attempt.reads), true);
                 memory.publish(position, Incarnation(0), &attempt.writes, &[], &mut self.dirty, |_, _, _| ());
@@ -355,7 +354,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             Decision::Skip => return Some(self.skip(index)),
             Decision::Stop => return self.stop_at(index),
         }
-        let former = run.slots[index.at()].lock().take().map(|former| *former);
+        let former = run.slots[index.at()].lock().take();
         // A base state that fails a validation need not be asked in order: what was read may follow from what was wrong.
         if let Some(attempt) = former {
             let look = || run.memory.validate(index.position(), &attempt.reads, &attempt.writes, &attempt.bounded);
@@ -374,12 +373,12 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     }
 
     /// The frontier's incarnation was wrong: run it on committed state now, or as an incarnation again.
-    fn replace(&mut self, index: TxIndex, incarnation: Incarnation, former: Attempt<P>) -> Option<Report> {
+    fn replace(&mut self, index: TxIndex, incarnation: Incarnation, former: Box<Attempt<P>>) -> Option<Report> {
         let run = self.run;
         let position = index.position();
         run.memory.mark_estimates(position, former.writes.iter().map(|write| write.cell));
         if run.mode == Frontier::Never {
-            run.slots[index.at()].lock().replace(Box::new(former));
+            run.slots[index.at()].lock().replace(former);
             return Some(Report::Invalid { index });
         }
         match self.attempt(index, incarnation.next(), Standing::Frontier) {
@@ -395,22 +394,23 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     }
 
     /// Hands a right result to the hook and makes it part of the committed state.
-    fn keep(&mut self, index: TxIndex, attempt: Attempt<P>, speculated: bool, wasted: bool) -> Option<Report> {
+    fn keep(&mut self, index: TxIndex, mut attempt: Box<Attempt<P>>, speculated: bool, wasted: bool) -> Option<Report> {
         let run = self.run;
-        let Attempt { reads, writes, output, published, prepared, .. } = attempt;
+        let output = attempt.output.take().expect("a result is committed once");
+        let Attempt { reads, writes, published, prepared, .. } = &*attempt;
         let cost = P::cost(&output);
         let seeded = run.options.seeded;
-        let prepared = if seeded || prepared { Ok(()) } else { run.memory.prepare(index.position(), &writes) };
+        let prepared = if seeded || *prepared { Ok(()) } else { run.memory.prepare(index.position(), writes) };
         if let Err(unresolved) = prepared {
             return self.fail(index, Failure::Interrupted(unresolved.into()));
         }
-        let effects = Effects { memory: run.memory, position: index.position(), reads: &reads, writes: &writes };
+        let effects = Effects { memory: run.memory, position: index.position(), reads, writes };
         let decision = run.hook.lock().commit_transaction(index, output, effects);
         match decision {
             // Its seeds stand for what it wrote, or what it published does.
-            Decision::Keep if seeded || published => {}
+            Decision::Keep if seeded || *published => {}
             Decision::Keep => {
-                let folded = run.memory.fold(index.position(), &writes, &mut self.dirty);
+                let folded = run.memory.fold(index.position(), writes, &mut self.dirty);
                 if let Err(unresolved) = folded {
                     return self.fail(index, Failure::Interrupted(unresolved.into()));
                 }
@@ -422,7 +422,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             Decision::Stop => return self.stop_at(index),
         }
         run.memory.set_frontier(Position(index.position().0 + 1));
-        self.recycle(reads, writes);
+        self.let_go(index, attempt);
         run.event(self.number, Event::Committed { index });
         Some(Report::Committed { index, speculated, wasted, cost })
     }
@@ -433,7 +433,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         if let Some(former) = run.slots[index.at()].lock().take() {
             let cells: Vec<_> = former.writes.iter().map(|write| write.cell).collect();
             run.memory.retract(index.position(), Incarnation(u32::MAX), &cells, &mut self.dirty);
-            self.discard(*former);
+            self.discard(former);
         }
         run.memory.set_frontier(Position(index.position().0 + 1));
         run.event(self.number, Event::Committed { index });
@@ -472,20 +472,6 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let mut scheduler = self.run.dispatch.lock();
         scheduler.stats.found_wrong(wrong.fields);
         scheduler.conflicts.extend(writer.map(|writer| Conflict { reader, writer, cell: wrong.cell }));
-    }
-
-    /// A result that nobody will use.
-    fn discard(&mut self, attempt: Attempt<P>) {
-        self.run.dispatch.lock().stats.wasted_cost += P::cost(&attempt.output);
-        self.recycle(attempt.reads, attempt.writes);
-    }
-
-    /// Keeps the sets of an attempt that is over. They are emptied by whoever fills them again: they are another core's, and
-    /// everybody waits for whoever commits.
-    fn recycle(&mut self, reads: Reads<P>, writes: Vec<Write<P>>) {
-        if self.spare.len() < MOST_SPARE {
-            self.spare.push((reads, writes));
-        }
     }
 }
 

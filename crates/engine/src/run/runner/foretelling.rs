@@ -13,7 +13,7 @@ impl<P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner<'_, '_,
                 break;
             }
             if let Some(attempt) = self.foretold(index) {
-                self.run.slots[index.at()].lock().replace(Box::new(attempt));
+                self.put(index, attempt);
                 told |= 1 << at;
             }
         }
@@ -22,13 +22,13 @@ impl<P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner<'_, '_,
     }
 
     /// What a transaction comes to, where that can be told. Why it cannot, the commit will find out.
-    fn foretold(&mut self, index: TxIndex) -> Option<Attempt<P>> {
+    fn foretold(&mut self, index: TxIndex) -> Option<Box<Attempt<P>>> {
         let run = self.run;
         self.begin(index, Incarnation(0), Standing::Speculative);
         let worker = self.worker.get_or_insert_with(|| run.factory.build());
         let view = &mut self.view;
         match catching(|| worker.foretell(&run.transactions[index.at()], view)) {
-            Ok(output) => Some(Attempt::of(view, output.ok().flatten()?)),
+            Ok(output) => Some(self.filled(output.ok().flatten()?)),
             Err(_) => {
                 self.start_over();
                 None

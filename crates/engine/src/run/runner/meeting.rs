@@ -9,11 +9,11 @@ impl<P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner<'_, '_,
         &mut self,
         index: TxIndex,
         incarnation: Incarnation,
-        attempt: Attempt<P>,
-    ) -> Result<Attempt<P>, Report> {
+        attempt: Box<Attempt<P>>,
+    ) -> Result<Box<Attempt<P>>, Report> {
         let Some(Meeting { with, .. }) = self.view.missed() else { return Ok(attempt) };
         self.run.dispatch.wait_for(with, self.number, self.parks);
-        let Attempt { reads, writes, bounded, .. } = &attempt;
+        let Attempt { reads, writes, bounded, .. } = &*attempt;
         let look = || self.run.memory.validate(index.position(), reads, writes, bounded);
         let Some(wrong) = judged(look, None) else { return Ok(attempt) };
         self.found_wrong(index, incarnation, wrong);
