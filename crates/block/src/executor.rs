@@ -163,7 +163,7 @@ impl Locations {
 fn expected_keys(transactions: &[BlockTransaction]) -> usize {
     let gas = transactions.iter().map(|transaction| transaction.env.gas_limit).fold(0, u64::saturating_add);
     let paid_for = usize::try_from(gas / GAS_PER_KEY).unwrap_or(usize::MAX).min(MOST_EXPECTED_KEYS);
-    16 + 3 * transactions.len() + paid_for
+    16 + 3 * transactions.len() + paid_for.min(MOST_KEYS_EACH * transactions.len())
 }
 
 /// Transactions of a block from which on it is learned how long they take.
@@ -171,6 +171,9 @@ const LEAST_LEARNED: usize = 8;
 
 /// Gas that transactions declare for each key that they touch, roughly.
 const GAS_PER_KEY: u64 = 8_000;
+/// Keys that a transaction is expected to touch, whatever it may pay for: a small block takes less time than clearing room for
+/// all that its gas is good for.
+const MOST_KEYS_EACH: usize = 64;
 /// A block that promises more may still bring less: memory is not taken on a promise.
 const MOST_EXPECTED_KEYS: usize = 1 << 16;
 

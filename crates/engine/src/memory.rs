@@ -30,7 +30,7 @@ use crate::{
     Base, CellId, Delta, Incarnation, Position, Program, TxIndex,
     cell::{Cell, Shadow, Version},
     dirty::Dirty,
-    sync::{AtomicBool, AtomicU32, Ordering, Padded},
+    sync::{AtomicBool, AtomicU32, Mutex, Ordering, Padded},
     table::{Entry, Known, Table},
 };
 
@@ -41,6 +41,8 @@ pub struct Memory<P: Program> {
     fetches: Fetches,
     /// Whether any write ever cleared a shadow. Set with release before that write is visible; read with acquire.
     clears: AtomicBool,
+    /// The cells of these shadows, some of them twice.
+    cleared: Mutex<Vec<CellId>>,
     /// Position of the lowest uncommitted transaction. Written by the committing worker with release after what the
     /// transaction wrote can be seen; read with acquire by views, which learn from it that they have become the frontier.
     frontier: Padded<AtomicU32>,
@@ -120,6 +122,7 @@ impl<P: Program> Memory<P> {
             base: Box::new(base),
             fetches: Fetches::default(),
             clears: AtomicBool::new(false),
+            cleared: Mutex::default(),
             frontier: Padded(AtomicU32::new(0)),
             stopped: AtomicBool::new(false),
         }
@@ -310,7 +313,8 @@ impl<P: Program> Memory<P> {
     ///
     /// `base` is the key's value before the block, as for [`preload`](Self::preload), where it is known.
     pub fn seed(&self, key: &P::Key, base: Option<P::Value>, writes: impl IntoIterator<Item = (Position, P::Delta)>) {
-        let cell = self.table.cell(self.intern(key));
+        let id = self.intern(key);
+        let cell = self.table.cell(id);
         base.map(|base| cell.base.set(base));
         let mut clears = false;
         cell.change(Position(0), false, &mut Dirty::default(), |state, change, _| {
@@ -322,8 +326,7 @@ impl<P: Program> Memory<P> {
         });
         // Nobody reads yet.
         if clears {
-            cell.note_clear();
-            self.clears.store(true, Ordering::Release);
+            self.note_clear(id, cell);
         }
     }
 
@@ -376,10 +379,17 @@ impl<P: Program> Memory<P> {
     fn announce(&self, write: &Write<P>) -> &Cell<P> {
         let cell = self.table.cell(write.cell);
         if write.delta.clears_shadowed() {
-            cell.note_clear();
-            self.clears.store(true, Ordering::Release);
+            self.note_clear(write.cell, cell);
         }
         cell
+    }
+
+    fn note_clear(&self, id: CellId, cell: &Cell<P>) {
+        if !cell.has_cleared() {
+            self.cleared.lock().push(id);
+            cell.note_clear();
+        }
+        self.clears.store(true, Ordering::Release);
     }
 }
 

@@ -50,8 +50,8 @@ const FIRST_CHUNK: usize = 1 << 4;
 const ALIKE_CHUNKS: usize = 1 << 3;
 /// Chunks; together they hold more cells than a `u32` can number.
 const CHUNKS: usize = 27 * ALIKE_CHUNKS;
-/// Chunks that are reached at once: those of the first nine hundred cells. A table is moved about, so it is not to be large.
-const NEAR_CHUNKS: usize = 3 * ALIKE_CHUNKS;
+/// Chunks that are reached at once: those of the first hundred cells. A table is moved about, so it is not to be large.
+const NEAR_CHUNKS: usize = ALIKE_CHUNKS;
 
 /// Cells that are worth another thread when they are freed.
 const LEAST_FREED: usize = 4096;

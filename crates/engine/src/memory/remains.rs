@@ -8,12 +8,7 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 
 use super::Memory;
-use crate::{
-    Engine, Position, Program,
-    cell::Cell,
-    sync::{Mutex, Ordering},
-    table::Entry,
-};
+use crate::{Engine, Position, Program, cell::Cell, sync::Mutex, table::Entry};
 
 /// What became of one key that somebody named.
 #[derive(Debug)]
@@ -74,11 +69,9 @@ impl<P: Program> Memory<P> {
     ) -> Vec<T> {
         let frontier = self.frontier();
         let mut clears = HashMap::default();
-        if self.clears.load(Ordering::Acquire) {
-            for (_, key, cell) in self.table.iter() {
-                let cleared = cell.state.0.lock().cleared_below(frontier);
-                clears.extend(cleared.map(|at| (key.clone(), at)));
-            }
+        for id in std::mem::take(self.cleared.get_mut()) {
+            let cleared = self.table.cell(id).state.0.lock().cleared_below(frontier);
+            clears.extend(cleared.map(|at| (self.key(id).clone(), at)));
         }
         let parts = engine.parts(self.table.len(), least);
         if parts == 1 {

@@ -72,6 +72,7 @@ impl<P: Program> Memory<P> {
     pub(crate) fn register(&self, position: Position, reads: &Reads<P>) -> Result<bool, Unresolved<P::Fault>> {
         let frontier = self.frontier();
         let clears = self.clears.load(Ordering::Acquire);
+        let is_cleared = |id| clears && self.cleared_shadow(id).is_some();
         let mut holds = true;
         for (Look { cell: id, seen }, observation) in reads.iter().filter(|(_, observation)| observation.is_volatile())
         {
@@ -84,7 +85,7 @@ impl<P: Program> Memory<P> {
                 state.add_reader(reader, frontier);
                 cell.changes()
             };
-            if holds && (changes != seen || clears) {
+            if holds && (changes != seen || is_cleared(id)) {
                 holds = self.resolve(id, position, Estimates::Take, |value, _| observation.holds(value))?;
             }
         }
