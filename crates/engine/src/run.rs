@@ -92,7 +92,11 @@ impl Engine {
         probe: &R,
     ) -> Result<Finished, RunError<P::Fault>> {
         let workers = if memory.is_for_one_thread() { 1 } else { self.workers_for::<P>(transactions, options) };
-        let run = Run::new(memory, transactions, factory, hook, options, probe, workers);
+        // Whoever hands out turns is to hear of every step.
+        let has_turns = probe.turns().is_some();
+        let plain = options.schedule == Schedule::Normal && options.frontier == Frontier::Eager && !options.seeded;
+        let crew = if workers == 1 && plain && !has_turns { Crew::Alone } else { Crew::Of(workers) };
+        let run = Run::new(memory, transactions, factory, hook, options, probe, crew);
         self.scatter(workers, |number| run.work(number, workers));
         run.finish()
     }
@@ -157,6 +161,15 @@ fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
     numbers.fold(0, u64::saturating_add)
 }
 
+/// Who carries a run out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Crew {
+    /// One worker, which commits one transaction after the other: there are no slots, and nothing is scheduled.
+    Alone,
+    /// So many workers, which ask the scheduler what to do.
+    Of(usize),
+}
+
 /// What the workers of one run share.
 pub(crate) struct Run<'r, P: Program, F, H, R> {
     memory: &'r Arc<Memory<P>>,
@@ -165,6 +178,7 @@ pub(crate) struct Run<'r, P: Program, F, H, R> {
     probe: &'r R,
     options: &'r RunOptions,
     mode: Frontier,
+    crew: Crew,
     /// Entered only by the holder of the commit role, so never contended.
     hook: Mutex<&'r mut H>,
     /// Results that wait for their commit, and what is left of committed ones until their owners take it back. A slot is touched by the worker that runs, validates or commits its
@@ -193,18 +207,21 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
         hook: &'r mut H,
         options: &'r RunOptions,
         probe: &'r R,
-        workers: usize,
+        crew: Crew,
     ) -> Self {
         let adversary = match options.schedule {
             Schedule::Normal => None,
             Schedule::Adversarial { seed } => Some(seed),
         };
         let mode = if adversary.is_some() { Frontier::Never } else { options.frontier };
-        let after = lanes::<P>(transactions, if is_hinted(options) { workers } else { 1 });
-        let mut weights: Vec<_> =
-            transactions.iter().map(|each| (P::weight(each), effort::<P>(each, options))).collect();
+        let (workers, planned) = match crew {
+            Crew::Alone => (1, &[][..]),
+            Crew::Of(workers) => (workers, transactions),
+        };
+        let after = lanes::<P>(planned, if is_hinted(options) { workers } else { 1 });
+        let mut weights: Vec<_> = planned.iter().map(|each| (P::weight(each), effort::<P>(each, options))).collect();
         make_way(&mut weights, &after);
-        let meetings = meetings(memory, transactions, &after, &weights, options, mode);
+        let meetings = meetings(memory, planned, &after, &weights, options, mode);
         let plan = Plan {
             weights,
             meets: meetings.iter().map(Option::is_some).collect(),
@@ -227,7 +244,8 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
             options,
             mode,
             hook: Mutex::new(hook),
-            slots: transactions.iter().map(|_| Mutex::new(None)).collect(),
+            crew,
+            slots: planned.iter().map(|_| Mutex::new(None)).collect(),
             dispatch: Arc::new(Dispatch::new(Scheduler::new(plan), workers, probe.turns())),
             meetings,
             ending: Mutex::new(None),
@@ -241,6 +259,9 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
             turns.begin(number, workers);
         }
         let mut runner = Runner::new(self, number);
+        if self.crew == Crew::Alone {
+            return runner.run_alone();
+        }
         while runner.step() != Step::Finished {}
     }
 
@@ -282,6 +303,11 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
     fn end(&self, ending: Ending<P::Fault>) {
         self.ending.lock().get_or_insert(ending);
         self.stop();
+    }
+
+    /// Takes what is in a slot.
+    fn take(&self, index: TxIndex) -> Option<Box<Attempt<P>>> {
+        self.slots.get(index.at())?.lock().take()
     }
 
     fn stop(&self) {

@@ -1,8 +1,8 @@
 //! The serial twin: the same program, in order, without speculation, scheduler or versions.
 //!
 //! It shares with the engine only the program's own worker and the commit hook. Each transaction runs once, on
-//! committed values; what it writes is committed before the next begins. Tests compare the engine with it; a list too
-//! small to be worth threads could run through it, but runs through the engine all the same, so that one path is tested.
+//! committed values; what it writes is committed before the next begins. Tests compare the engine with it. A list that is not
+//! worth threads does not run through it, but through the engine's own commit, so that one way of committing is tested.
 
 use crate::{
     CommitHook, Decision, Effects, Incarnation, Interrupt, Memory, Position, Program, RunError, TxIndex, View, Worker,

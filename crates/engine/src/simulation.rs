@@ -20,7 +20,7 @@ use std::{
 
 use crate::{
     AbortCause, CancelToken, Event, Frontier, Memory, Probe, RunError, RunOptions, Schedule, Shortcuts, TxIndex,
-    run::{Run, Runner, Step},
+    run::{Crew, Run, Runner, Step},
     toy::{
         Clerk, Key, Ledger, Outcome, Toy, Trial, Value, lists,
         machine::{Factory, Pause},
@@ -67,7 +67,7 @@ fn simulate(seed: u64, trial: &Trial, options: &RunOptions) {
     let unrest = [2, 5, 9][random.below(3) as usize];
     let driver = ManuallyDrop::new(Driver::new(random, unrest, cancel_at));
     let factory = Factory(Others(&driver));
-    let run = Run::new(&memory, &trial.list, &factory, &mut clerk, options, &roles, workers);
+    let run = Run::new(&memory, &trial.list, &factory, &mut clerk, options, &roles, Crew::Of(workers));
     let checked = Mutex::new(Checked { entries: 0, frontier: 0 });
     let stage = Stage { run: &run, memory: &memory, ledger: &ledger, expected: &expected, checked };
     driver.stage.get_or_init(|| stage);

@@ -44,13 +44,13 @@ const SMALLEST_LEVEL: usize = 1 << 5;
 /// Levels; together they hold more keys than a `u32` can number.
 const LEVELS: usize = 27;
 /// Cells of the first chunk.
-const FIRST_CHUNK: usize = 1 << 4;
+const FIRST_CHUNK: usize = 1 << 3;
 /// Chunks of one size, a power of two; those after them have twice as many cells. A chunk is made as a whole, by the worker
 /// whose keys it is for: with many keys about a tenth of the cells is made for nobody, for each worker.
 const ALIKE_CHUNKS: usize = 1 << 3;
 /// Chunks; together they hold more cells than a `u32` can number.
 const CHUNKS: usize = 27 * ALIKE_CHUNKS;
-/// Chunks that are reached at once: those of the first hundred cells. A table is moved about, so it is not to be large.
+/// Chunks that are reached at once: those of the first few dozen cells. A table is moved about, so it is not to be large.
 const NEAR_CHUNKS: usize = ALIKE_CHUNKS;
 
 /// Cells that are worth another thread when they are freed.

@@ -11,6 +11,7 @@ use crate::{
     view::Standing,
 };
 
+mod alone;
 mod foretelling;
 mod meeting;
 mod room;
@@ -354,7 +355,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
             Decision::Skip => return Some(self.skip(index)),
             Decision::Stop => return self.stop_at(index),
         }
-        let former = run.slots[index.at()].lock().take();
+        let former = run.take(index);
         // A base state that fails a validation need not be asked in order: what was read may follow from what was wrong.
         if let Some(attempt) = former {
             let look = || run.memory.validate(index.position(), &attempt.reads, &attempt.writes, &attempt.bounded);
@@ -430,7 +431,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     /// Leaves a transaction out that was not admitted.
     fn skip(&mut self, index: TxIndex) -> Report {
         let run = self.run;
-        if let Some(former) = run.slots[index.at()].lock().take() {
+        if let Some(former) = run.take(index) {
             let cells: Vec<_> = former.writes.iter().map(|write| write.cell).collect();
             run.memory.retract(index.position(), Incarnation(u32::MAX), &cells, &mut self.dirty);
             self.discard(former);

@@ -67,7 +67,7 @@ fn stepped(trial: &Trial, options: &RunOptions, order: impl FnOnce(&mut [ToyRunn
     let memory = trial.memory();
     let (ledger, log) = (Mutex::default(), Log::default());
     let mut clerk = Clerk { rule: trial.rule, ledger: &ledger, curious: options.record };
-    let run = Run::new(&memory, &trial.list, &Factory(NoPause), &mut clerk, options, &log, 3);
+    let run = Run::new(&memory, &trial.list, &Factory(NoPause), &mut clerk, options, &log, Crew::Of(3));
     let mut runners = Vec::from([0, 1, 2].map(|number| Runner::simulated(&run, number)));
     order(&mut runners);
     while runners.iter_mut().map(Runner::step).filter(|step| *step == Step::Finished).count() < runners.len() {}
