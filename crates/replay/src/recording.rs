@@ -2,14 +2,15 @@
 //!
 //! A witness answers every read by walking a trie. To time execution and not trie walks, the oracle's first run over it
 //! is recorded, and all later runs read what it read from maps. What no run in order asks for, a speculative one may:
-//! such reads go through to the witness.
+//! such reads go through to the witness, but for the question whether an account where a contract is created has storage
+//! (EIP-7610), which the engine asks and the oracle does not.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, U256, map::HashMap};
 use ropewalk_state::{Account, Completeness, MemoryState, StateError, StateReader};
 
 /// Reads through to a source and remembers the questions.
@@ -40,8 +41,16 @@ impl<R: StateReader> Recording<R> {
         let Self { source, asked } = self;
         let asked = asked.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut answers = MemoryState::new(Completeness::Claimed);
+        let mut empty = HashMap::default();
         for (address, slots) in &asked.accounts {
-            answers.insert_account(*address, source.account(address)?);
+            let account = source.account(address)?;
+            // Whoever creates a contract there asks.
+            if account.is_some_and(|account| account.nonce == 0 && !account.has_code())
+                && let Ok(is_empty) = source.storage_is_empty(address)
+            {
+                empty.insert(*address, is_empty);
+            }
+            answers.insert_account(*address, account);
             for slot in slots {
                 answers.insert_slot(*address, *slot, source.storage(address, slot)?);
             }
@@ -52,7 +61,7 @@ impl<R: StateReader> Recording<R> {
         for &number in &asked.block_numbers {
             answers.insert_block_hash(number, source.block_hash(number)?);
         }
-        Ok(Warm { answers, source })
+        Ok(Warm { answers, empty, source })
     }
 
     fn asked(&self) -> MutexGuard<'_, Asked> {
@@ -95,6 +104,8 @@ impl<R: StateReader> StateReader for Recording<R> {
 #[derive(Debug)]
 pub(crate) struct Warm<R> {
     answers: MemoryState,
+    /// Whether there is any storage, of accounts where a contract may be created.
+    empty: HashMap<Address, bool>,
     source: R,
 }
 
@@ -126,7 +137,10 @@ impl<R: StateReader> StateReader for Warm<R> {
     }
 
     fn storage_is_empty(&self, address: &Address) -> Result<bool, StateError> {
-        self.source.storage_is_empty(address)
+        match self.empty.get(address) {
+            Some(is_empty) => Ok(*is_empty),
+            None => self.source.storage_is_empty(address),
+        }
     }
 
     fn code(&self, hash: &B256) -> Result<Bytes, StateError> {
@@ -160,6 +174,24 @@ mod tests {
         }
         source.insert_block_hash(9, B256::repeat_byte(9));
         source
+    }
+
+    #[test]
+    fn emptiness_is_known_where_a_contract_may_be_created() {
+        let mut source = source();
+        let [bare, used] = [3, 4].map(Address::repeat_byte);
+        source.insert_account(bare, Some(Account { balance: U256::from(1), ..Account::EMPTY }));
+        source.insert_account(used, Some(Account::EMPTY));
+        source.insert_slot(used, U256::from(1), U256::from(5));
+        let recording = Recording::new(source);
+        [bare, used, ASKED].map(|address| recording.account(&address).expect("recorded"));
+        let warm = recording.warm().expect("the source answers");
+        assert_eq!(warm.empty, HashMap::from_iter([(bare, true), (used, false)]));
+        for address in [bare, used, ASKED] {
+            let both = [warm.storage_is_empty(&address), warm.source().storage_is_empty(&address)];
+            let [first, second] = both.map(|is_empty| is_empty.expect("the source answers"));
+            assert_eq!(first, second, "{address}");
+        }
     }
 
     #[test]
