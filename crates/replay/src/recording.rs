@@ -184,7 +184,9 @@ mod tests {
         source.insert_account(used, Some(Account::EMPTY));
         source.insert_slot(used, U256::from(1), U256::from(5));
         let recording = Recording::new(source);
-        [bare, used, ASKED].map(|address| recording.account(&address).expect("recorded"));
+        for address in [bare, used, ASKED] {
+            recording.account(&address).expect("recorded");
+        }
         let warm = recording.warm().expect("the source answers");
         assert_eq!(warm.empty, HashMap::from_iter([(bare, true), (used, false)]));
         for address in [bare, used, ASKED] {
