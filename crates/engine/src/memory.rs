@@ -269,8 +269,8 @@ impl<P: Program> Memory<P> {
         state.cleared_below(position)
     }
 
-    /// The cell of the key's shadow, if a write there ever cleared what it shadows.
-    fn cleared_shadow(&self, id: CellId) -> Option<&Cell<P>> {
+    /// The cell of the key's shadow, if somebody has named that.
+    fn shadow_of(&self, id: CellId) -> Option<CellId> {
         let cell = self.table.cell(id);
         let mut shadow = cell.shadow();
         if shadow == Shadow::Unknown {
@@ -281,8 +281,13 @@ impl<P: Program> Memory<P> {
         match shadow {
             // One that nobody has named yet may be named later.
             Shadow::Unknown | Shadow::None => None,
-            Shadow::Cell(number) => Some(self.table.cell(CellId::of(number))).filter(|cell| cell.has_cleared()),
+            Shadow::Cell(number) => Some(CellId::of(number)),
         }
+    }
+
+    /// The cell of the key's shadow, if a write there ever cleared what it shadows.
+    fn cleared_shadow(&self, id: CellId) -> Option<&Cell<P>> {
+        self.shadow_of(id).map(|shadow| self.table.cell(shadow)).filter(|shadow| shadow.has_cleared())
     }
 
     /// Whether readers of a cell find what they found when there were so many changes.

@@ -8,10 +8,11 @@ use alloy_primitives::{Address, TxKind, U256};
 use revm::{
     context::{Cfg, Transaction, TransactionType, result::EVMError},
     context_interface::{
+        cfg::gas_params::Eip2780TxInfo,
         result::{HaltReason, InvalidTransaction},
         transaction::AuthorizationTr,
     },
-    handler::{EvmTr, FrameResult, Handler, execution, post_execution, pre_execution},
+    handler::{EvmTr, FrameResult, Handler, execution, post_execution, pre_execution, validation},
     inspector::InspectorHandler,
     interpreter::{
         GasTracker, InitialAndFloorGas, SharedMemory, interpreter::EthInterpreter, interpreter_action::FrameInit,
@@ -19,7 +20,7 @@ use revm::{
 };
 
 use crate::{
-    HandleError,
+    HandleError, intrinsic,
     machine::{EvmContext, Machine},
 };
 
@@ -34,6 +35,27 @@ impl Handler for ObservingHandler {
     type Evm = Machine;
     type Error = MachineError;
     type HaltReason = HaltReason;
+
+    fn validate_initial_tx_gas(&self, evm: &mut Machine) -> Result<InitialAndFloorGas, MachineError> {
+        let context = evm.ctx_ref();
+        let (tx, cfg) = (&context.tx, &context.cfg);
+        if let Some(gas) = intrinsic::of_long_calldata(tx, cfg) {
+            return Ok(gas?);
+        }
+        let eip2780 = cfg.is_amsterdam_eip2780_enabled().then(|| {
+            let is_self_transfer = tx.kind().to() == Some(&tx.caller());
+            Eip2780TxInfo { value: tx.value(), is_self_transfer }
+        });
+        Ok(validation::validate_initial_tx_gas_with_gas_params(
+            tx,
+            cfg.spec,
+            cfg.gas_params(),
+            cfg.is_eip7623_disabled(),
+            cfg.is_amsterdam_eip8037_enabled(),
+            cfg.tx_gas_limit_cap(),
+            eip2780,
+        )?)
+    }
 
     fn validate_against_state_and_deduct_caller(
         &self,

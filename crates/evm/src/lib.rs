@@ -37,6 +37,7 @@ mod handler;
 mod hashes;
 mod instructions;
 mod interpreter;
+mod intrinsic;
 mod machine;
 mod own_codes;
 mod program;

@@ -38,8 +38,7 @@ impl<P: Program> Memory<P> {
         if cleared.is_empty() {
             return false;
         }
-        let shadow = P::shadow(self.key(cell)).and_then(|shadow| self.table.find(&shadow));
-        shadow.is_some_and(|shadow| cleared.binary_search(&shadow).is_ok())
+        self.shadow_of(cell).is_some_and(|shadow| cleared.binary_search(&shadow).is_ok())
     }
 
     /// Makes the writes of the lowest uncommitted transaction, which were not published, part of the committed values. Higher
@@ -99,7 +98,10 @@ impl<P: Program> Memory<P> {
     ) -> Result<P::Value, Unresolved<P::Fault>> {
         // A clear hides what older transactions wrote, not what its own did: it counts as the first write. A key may be
         // written more than once by one transaction: the steps of the second start from the first.
-        let mut value = if self.is_hidden(write.cell, cleared) && !self.is_folded(write.cell, position) {
+        let is_hidden = || self.is_hidden(write.cell, cleared) && !self.is_folded(write.cell, position);
+        // What is the same whatever was there takes no look at it.
+        let is_absolute = || write.delta.is_absolute() && self.shadow_of(write.cell).is_some();
+        let mut value = if is_absolute() || is_hidden() {
             P::hidden(self.key(write.cell))
         } else {
             self.resolve(write.cell, position, Estimates::Take, |value, _| value.clone())?

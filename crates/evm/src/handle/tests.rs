@@ -87,7 +87,7 @@ fn view() -> View<EvmProgram> {
     View::committed(Arc::new(Memory::new(base, 8)), Position(1), false)
 }
 
-fn loaded(view: &View<EvmProgram>, balance: U256, nonce: u64) -> Loaded {
+fn loaded(mut view: View<EvmProgram>, balance: U256, nonce: u64) -> Loaded {
     let handle = view.handle(&EvmKey::Account(Address::ZERO));
     Loaded::new(handle, true, balance, nonce, KECCAK256_EMPTY, None)
 }
@@ -98,7 +98,7 @@ fn value(balance: U256, nonce: u64) -> AccountValue {
 
 /// The observation and the delta that an attempt leaves.
 fn attempt(deeds: &[Deed], from: U256, nonce: u64) -> (Vec<Found>, AccountObservation, AccountDelta) {
-    let mut note = loaded(&view(), from, nonce);
+    let mut note = loaded(view(), from, nonce);
     let (found, end) = act(deeds, from, nonce, Some(&mut note));
     let delta = AccountDelta { balance: balance_step(&mut note, end), ..AccountDelta::NONE };
     note.rely_on_room();
@@ -145,7 +145,7 @@ proptest! {
 
 #[test]
 fn an_account_with_a_nonce_is_not_empty_whatever_its_balance() {
-    let mut note = loaded(&view(), U256::ZERO, 3);
+    let mut note = loaded(view(), U256::ZERO, 3);
     note.observe_emptiness(&AccountInfo { nonce: 3, ..AccountInfo::default() });
     assert_eq!(note.observation, AccountObservation { bare: Some(false), ..AccountObservation::NONE });
 }
