@@ -183,11 +183,13 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
     }
 
     /// The key that `id` stands for.
+    #[inline]
     pub(crate) fn key(&self, id: CellId) -> &K {
         self.entry(id).key.get().expect("an id is published after its key is set")
     }
 
     /// The cell of `id`.
+    #[inline]
     pub(crate) fn cell(&self, id: CellId) -> &C {
         &self.entry(id).cell
     }
@@ -267,6 +269,7 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
         level.get_or_init(|| empty_slots(self.first_level << number))
     }
 
+    #[inline]
     fn matching(&self, taken: u64, hash: u64, key: &K) -> Option<CellId> {
         if taken >> 32 != hash >> 32 {
             return None;
@@ -330,11 +333,13 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
         id
     }
 
+    #[inline]
     fn entry(&self, id: CellId) -> &Entry<K, C> {
         self.made_entry(id).expect("an id is published after its chunk is made")
     }
 
     /// The entry of an id, if its chunk is made.
+    #[inline]
     fn made_entry(&self, id: CellId) -> Option<&Entry<K, C>> {
         let (number, at) = chunk_of(id.0);
         let chunk = match number.checked_sub(NEAR_CHUNKS) {
@@ -356,6 +361,7 @@ fn empty_slots(len: usize) -> Box<[AtomicU64]> {
 
 /// Chunk and place in it of an id. In units of the first chunk, those of size `2^n` begin where `ALIKE_CHUNKS * (2^n - 1)` lie
 /// before them.
+#[inline]
 fn chunk_of(id: u32) -> (usize, usize) {
     let shifted = id as usize + ALIKE_CHUNKS * FIRST_CHUNK;
     let doublings = (shifted / (ALIKE_CHUNKS * FIRST_CHUNK)).ilog2() as usize;

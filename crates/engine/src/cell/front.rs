@@ -89,6 +89,7 @@ impl Unlisted {
 
 impl Front {
     /// The count of changes.
+    #[inline]
     pub(crate) fn changes(&self) -> u32 {
         (self.0.load(Ordering::Acquire) >> CHANGES_AT) as u32
     }
