@@ -122,14 +122,15 @@ pub(crate) fn prefetch(memory: &Memory<EvmProgram>, transactions: &[BlockTransac
     }
     let addresses: Vec<_> = addresses.into_iter().collect();
     let slots: Vec<_> = slots.into_iter().collect();
+    let mut seeder = memory.seeder();
     if let Ok(accounts) = reader.accounts(&addresses) {
         for (address, account) in addresses.into_iter().zip(accounts) {
-            memory.preload(&EvmKey::Account(address), EvmValue::Account(Box::new(account.into())));
+            seeder.preload(&EvmKey::Account(address), EvmValue::Account(Box::new(account.into())));
         }
     }
     if let Ok(values) = reader.storages(&slots) {
         for ((address, slot), value) in slots.into_iter().zip(values) {
-            memory.preload(&EvmKey::Slot(address, slot), EvmValue::Slot(value));
+            seeder.preload(&EvmKey::Slot(address, slot), EvmValue::Slot(value));
         }
     }
 }

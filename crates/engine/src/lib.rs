@@ -65,7 +65,7 @@ mod toy;
 pub use dependencies::{Dependencies, DependencyRecorder, Link};
 pub use error::RunError;
 pub use index::{Incarnation, Position, TxIndex};
-pub use memory::{Final, Memory, Remains, Remnant, Written};
+pub use memory::{Final, Memory, Remains, Remnant, Seeder, Written};
 pub use options::{CancelToken, Frontier, Inline, RunOptions, Schedule, Shortcuts};
 pub use pool::Engine;
 pub use probe::{AbortCause, Event, NoProbe, Probe, Turns};

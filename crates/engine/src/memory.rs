@@ -16,11 +16,13 @@ mod fetches;
 mod folding;
 mod reads;
 mod remains;
+mod seeding;
 mod validation;
 mod writes;
 
 pub(crate) use reads::{Look, Reads};
 pub use remains::{Remains, Remnant};
+pub use seeding::Seeder;
 pub(crate) use validation::{Bounded, Wrong, bounded};
 
 use std::{fmt, ops::Range};
@@ -297,42 +299,9 @@ impl<P: Program> Memory<P> {
             && (!self.clears.load(Ordering::Acquire) || self.cleared_shadow(id).is_none())
     }
 
-    /// Records the value of `key` before the block, so that the base state is not asked for it. Does nothing where the
-    /// value is known already.
-    pub fn preload(&self, key: &P::Key, value: P::Value) {
-        let cell = self.table.cell(self.intern(key));
-        // Whoever comes second brings the same value: a base state is a snapshot.
-        let _ = cell.base.set(value);
-    }
-
     /// The value of `key` before the block, where somebody needed to know it.
     pub fn base(&self, key: &P::Key) -> Option<&P::Value> {
         self.table.cell(self.table.find(key)?).base.get()
-    }
-
-    /// Makes what the transaction at `position` is said to write visible to all higher positions before anything has
-    /// run. A run over it is to be told that it is [seeded](crate::RunOptions::seeded).
-    ///
-    /// Where many transactions write one key, the deltas had better be [absolute](Delta::is_absolute), so that a reader looks
-    /// no further down than the first, and come at once and in order.
-    ///
-    /// `base` is the key's value before the block, as for [`preload`](Self::preload), where it is known.
-    pub fn seed(&self, key: &P::Key, base: Option<P::Value>, writes: impl IntoIterator<Item = (Position, P::Delta)>) {
-        let id = self.intern(key);
-        let cell = self.table.cell(id);
-        base.map(|base| cell.base.set(base));
-        let mut clears = false;
-        cell.change(Position(0), false, &mut Dirty::default(), |state, change, _| {
-            for (position, delta) in writes {
-                clears |= delta.clears_shadowed();
-                state.seed(Version { position, incarnation: Incarnation(0), estimate: false, delta });
-                change.add(1, 0);
-            }
-        });
-        // Nobody reads yet.
-        if clears {
-            self.note_clear(id, cell);
-        }
     }
 
     /// Makes an incarnation's writes visible to higher transactions and drops those of earlier incarnations (`before`:

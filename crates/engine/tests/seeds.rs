@@ -119,9 +119,10 @@ impl CommitHook<Count> for Reads {
 fn run(transactions: u32, threads: usize) -> (Vec<u64>, usize, u32) {
     let (looks, made) = (Arc::new(AtomicUsize::new(0)), Arc::default());
     let memory = Arc::new(Memory::<Count>::new(Nothing, 4));
-    memory.preload(&0, 0);
+    let mut seeder = memory.seeder();
+    seeder.preload(&0, 0);
     for position in 1..=transactions {
-        memory.seed(&0, None, [(Position(position), Set(position.into(), Arc::clone(&looks)))]);
+        seeder.seed(&0, None, [(Position(position), Set(position.into(), Arc::clone(&looks)))]);
     }
     looks.store(0, Ordering::Relaxed);
     let engine = Engine::new(NonZeroUsize::new(threads).expect("not zero")).expect("threads");

@@ -10,7 +10,7 @@ use std::iter::Peekable;
 
 use alloy_eip7928::AccountChanges;
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
-use ropewalk_engine::{Engine, Memory, Position};
+use ropewalk_engine::{Engine, Memory, Position, Seeder};
 use ropewalk_evm::{
     AccountDelta, AccountValue, BalanceStep, EvmDelta, EvmKey, EvmProgram, EvmValue, Existence, NewCode,
 };
@@ -59,8 +59,9 @@ pub(crate) fn seed(
         let accounts = &list.accounts[part];
         let (mut changes, mut failure) = (Changes::default(), None);
         let mut known = Known::of(accounts, reader);
+        let mut seeder = memory.seeder();
         for account in accounts {
-            let field = Field { memory, account, reader, known: known.account() };
+            let mut field = Field { seeder: &mut seeder, account, reader, known: known.account() };
             let sown = field.sow(&mut known, extension, &mut changes);
             failure = failure.or(sown.err());
         }
@@ -109,17 +110,22 @@ fn slots(account: &AccountChanges) -> impl Iterator<Item = U256> {
 }
 
 /// An account of the list, to be sown.
-struct Field<'a> {
-    memory: &'a Memory<EvmProgram>,
+struct Field<'a, 'm> {
+    seeder: &'a mut Seeder<'m, EvmProgram>,
     account: &'a AccountChanges,
     reader: &'a dyn StateReader,
     /// The account before the block, where it could be read ahead.
     known: Option<Option<Account>>,
 }
 
-impl Field<'_> {
+impl Field<'_, '_> {
     /// Fills the memory with what the list says about the account, and adds what becomes of it to the changes.
-    fn sow(&self, known: &mut Known, extension: &AccessListExtension, changes: &mut Changes) -> Result<(), StateError> {
+    fn sow(
+        &mut self,
+        known: &mut Known,
+        extension: &AccessListExtension,
+        changes: &mut Changes,
+    ) -> Result<(), StateError> {
         let address = self.account.address;
         let cleared = extension.clears_of(address).last();
         let slots = self.sow_slots(known, cleared);
@@ -127,13 +133,13 @@ impl Field<'_> {
         let base = self.known.map(|account| EvmValue::Account(Box::new(account.into())));
         let mut steps = steps(self.account, extension).peekable();
         if steps.peek().is_none() && self.account.storage_changes.is_empty() {
-            base.into_iter().for_each(|base| self.memory.preload(&key, base));
+            base.into_iter().for_each(|base| self.seeder.preload(&key, base));
             return Ok(());
         }
         let before = self.known.map_or_else(|| self.reader.account(&address), Ok);
         let mut value = before.clone().map(AccountValue::from);
         let seeds = steps.map(|(position, step)| (at(position.into()), step.delta(value.as_mut().ok())));
-        self.memory.seed(&key, base, seeds);
+        self.seeder.seed(&key, base, seeds);
         let (before, value, mut slots) = (before?, value?, slots?);
         if before.is_none() || cleared.is_some() {
             slots.iter_mut().for_each(|slot| slot.before = U256::ZERO);
@@ -149,14 +155,14 @@ impl Field<'_> {
     }
 
     /// The same for its slots, where its storage was last cleared at a position. What becomes of them, changed or not.
-    fn sow_slots(&self, known: &mut Known, cleared: Option<u32>) -> Result<Vec<SlotChange>, StateError> {
+    fn sow_slots(&mut self, known: &mut Known, cleared: Option<u32>) -> Result<Vec<SlotChange>, StateError> {
         let address = self.account.address;
         let mut sown = Ok(Vec::with_capacity(self.account.storage_changes.len()));
         for changes in &self.account.storage_changes {
             let (slot, known) = (changes.slot, known.slot());
             let seeds = changes.changes.iter();
             let seeds = seeds.map(|change| (at(change.block_access_index.get()), EvmDelta::Slot(change.new_value)));
-            self.memory.seed(&EvmKey::Slot(address, slot), known.map(EvmValue::Slot), seeds);
+            self.seeder.seed(&EvmKey::Slot(address, slot), known.map(EvmValue::Slot), seeds);
             let Some(last) = changes.changes.last() else { continue };
             let is_gone = cleared.is_some_and(|cleared| last.block_access_index.get() <= u64::from(cleared));
             let after = if is_gone { U256::ZERO } else { last.new_value };
@@ -169,7 +175,7 @@ impl Field<'_> {
         for slot in &self.account.storage_reads {
             let known = known.slot();
             known.into_iter().for_each(|value| {
-                self.memory.preload(&EvmKey::Slot(address, *slot), EvmValue::Slot(value));
+                self.seeder.preload(&EvmKey::Slot(address, *slot), EvmValue::Slot(value));
             });
         }
         sown

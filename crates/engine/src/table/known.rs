@@ -28,6 +28,11 @@ impl Known {
 }
 
 impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
+    /// The id of `key`, made now if the key is new, for a thread that has ids of its own from these and names each key once.
+    pub(crate) fn intern_own(&self, key: &K, ids: &mut Range<u32>) -> CellId {
+        self.intern_hashed(self.hash(key), key, Some(ids))
+    }
+
     /// The id of `key`, made now if the key is new, for a worker who knows this of the table.
     pub(crate) fn intern_knowing(&self, key: &K, known: &mut Known) -> CellId {
         let hash = self.hash(key);

@@ -235,7 +235,8 @@ impl Trial {
     ) -> (Outcome, Option<Finished>, Arc<Memory<Toy>>) {
         let genesis = self.genesis();
         let memory = Arc::new(Memory::new(Arc::clone(&genesis), 8));
-        seeds.iter().for_each(|(position, key, change)| memory.seed(key, None, [(*position, *change)]));
+        let mut seeder = memory.seeder();
+        seeds.iter().for_each(|(position, key, change)| seeder.seed(key, None, [(*position, *change)]));
         let ledger = Mutex::default();
         let mut clerk = Clerk { rule: self.rule, ledger: &ledger, curious: options.record };
         let finished = engine.run(&memory, &self.list, &Factory(NoPause), &mut clerk, options);
