@@ -173,7 +173,7 @@ const LEAST_LEARNED: usize = 8;
 const GAS_PER_KEY: u64 = 8_000;
 /// Keys that a transaction is expected to touch, whatever it may pay for: a small block takes less time than clearing room for
 /// all that its gas is good for.
-const MOST_KEYS_EACH: usize = 256;
+const MOST_KEYS_EACH: usize = 480;
 /// A block that promises more may still bring less: memory is not taken on a promise.
 const MOST_EXPECTED_KEYS: usize = 1 << 16;
 
