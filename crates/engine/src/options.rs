@@ -13,7 +13,7 @@ pub struct RunOptions {
     pub schedule: Schedule,
     /// Whether frontier runs record their observations, so that the hook gets to see them.
     pub record: bool,
-    /// Whether the memory was [seeded](crate::Memory::seed) with what each transaction writes: reads then find it there
+    /// Whether the memory was [seeded](crate::Seeder::seed) with what each transaction writes: reads then find it there
     /// and nothing is published, and where the seeds are right nothing is run twice. Nothing is committed either: what
     /// a kept transaction leaves are its seeds, and what the list leaves in the end is for whoever seeded to know. They must
     /// compare each transaction's [effects](crate::Effects::written) with its seeds, and the hook must stop the run where
