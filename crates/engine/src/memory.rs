@@ -254,7 +254,7 @@ impl<P: Program> Memory<P> {
         if let Some(value) = cell.base.get() {
             return Ok(value);
         }
-        let Some(_fetching) = self.fetches.begin(cell, self.is_for_one_thread()) else {
+        let Some(_fetching) = self.fetches.begin(id, cell, self.is_for_one_thread()) else {
             return Ok(cell.base.get().expect("somebody else has read it"));
         };
         let value = self.base.read(self.key(id)).map_err(Unresolved::Fault)?;

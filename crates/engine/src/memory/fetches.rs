@@ -1,16 +1,22 @@
 //! Base values are read once: who comes while somebody reads one waits for it.
 
 use crate::{
-    Program,
+    CellId, Program,
     cell::Cell,
-    sync::{Condvar, Mutex},
+    sync::{Condvar, Mutex, OnceLock},
 };
 
-/// Where those wait who need a base value that somebody reads. That seldom happens, so there is one place for all cells, and
-/// the cells know whether anybody is there.
+/// Where those wait who need a base value that somebody reads. The cells know whether anybody does, so that there need not be a
+/// place for each, and none at all before somebody waits.
 #[derive(Debug, Default)]
-pub(super) struct Fetches {
-    gate: Mutex<()>,
+pub(super) struct Fetches(OnceLock<Box<[Gate]>>);
+
+/// Gates: so many that where reads are slow, few are woken by reads that they do not wait for. Tests have one.
+const GATES: usize = if cfg!(test) { 1 } else { 256 };
+
+#[derive(Debug, Default)]
+struct Gate {
+    lock: Mutex<()>,
     ended: Condvar,
 }
 
@@ -18,25 +24,30 @@ pub(super) struct Fetches {
 pub(super) struct Fetch<'a, P: Program> {
     fetches: &'a Fetches,
     /// `None` where nobody else could come.
-    cell: Option<&'a Cell<P>>,
+    cell: Option<(CellId, &'a Cell<P>)>,
 }
 
 impl Fetches {
+    fn gate(&self, id: CellId) -> &Gate {
+        &self.0.get_or_init(|| (0..GATES).map(|_| Gate::default()).collect())[id.at() % GATES]
+    }
+
     /// Begins to read the base value of a cell, once nobody else does. `None` when there is one then.
-    pub(super) fn begin<'a, P: Program>(&'a self, cell: &'a Cell<P>, alone: bool) -> Option<Fetch<'a, P>> {
+    pub(super) fn begin<'a, P: Program>(&'a self, id: CellId, cell: &'a Cell<P>, alone: bool) -> Option<Fetch<'a, P>> {
         if alone {
             return Some(Fetch { fetches: self, cell: None });
         }
         loop {
             if cell.front.begin_fetch() {
-                let fetch = Fetch { fetches: self, cell: Some(cell) };
+                let fetch = Fetch { fetches: self, cell: Some((id, cell)) };
                 return cell.base.get().is_none().then_some(fetch);
             }
-            let mut gate = self.gate.lock();
+            let gate = self.gate(id);
+            let mut lock = gate.lock.lock();
             while cell.front.await_fetch() {
-                gate = self.ended.wait(gate);
+                lock = gate.ended.wait(lock);
             }
-            drop(gate);
+            drop(lock);
             if cell.base.get().is_some() {
                 return None;
             }
@@ -46,10 +57,13 @@ impl Fetches {
 
 impl<P: Program> Drop for Fetch<'_, P> {
     fn drop(&mut self) {
-        if self.cell.is_some_and(|cell| cell.front.end_fetch()) {
-            // Whoever said that it waits has the gate until it does.
-            drop(self.fetches.gate.lock());
-            self.fetches.ended.notify_all();
+        if let Some((id, cell)) = self.cell
+            && cell.front.end_fetch()
+        {
+            let gate = self.fetches.gate(id);
+            // Whoever said that it waits has the lock until it does.
+            drop(gate.lock.lock());
+            gate.ended.notify_all();
         }
     }
 }
