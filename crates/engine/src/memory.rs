@@ -157,9 +157,9 @@ impl<P: Program> Memory<P> {
         self.table.intern_knowing(key, known)
     }
 
-    /// What a worker who comes to this memory knows of its keys.
-    pub(crate) fn known(&self) -> Known {
-        if self.is_for_one_thread() { Known::default() } else { Known::new() }
+    /// What each of so many workers who come to this memory knows of its keys.
+    pub(crate) fn known(&self, workers: usize) -> Known {
+        if self.is_for_one_thread() { Known::default() } else { Known::new(workers) }
     }
 
     /// The key that a cell of this memory stands for.

@@ -107,7 +107,7 @@ pub struct View<P: Program> {
 impl<P: Program> View<P> {
     pub(crate) fn new(memory: Arc<Memory<P>>, options: ViewOptions, attendance: Option<Attendance>) -> Self {
         // Outside of runs few keys are named.
-        let known = attendance.as_ref().map_or_else(Known::default, |_| memory.known());
+        let known = attendance.as_ref().map_or_else(Known::default, |there| memory.known(there.dispatch.workers()));
         Self { memory: Some(memory), attendance, known, ..Self::husk(options) }
     }
 

@@ -14,10 +14,24 @@ pub(super) struct Fetches(OnceLock<Box<[Gate]>>);
 /// Gates: so many that where reads are slow, few are woken by reads that they do not wait for. Tests have one.
 const GATES: usize = if cfg!(test) { 1 } else { 256 };
 
+/// One of those who wait is woken when what they wait for is over, and wakes the next when it goes: woken all at once, they would
+/// wait for each other. Where some of them wait for something else, all are woken.
 #[derive(Debug, Default)]
 struct Gate {
-    lock: Mutex<()>,
+    /// Who waits here, by the cell whose base value they wait for.
+    waiting: Mutex<Vec<CellId>>,
     ended: Condvar,
+}
+
+impl Gate {
+    /// Wakes whoever waits for a cell, now or by and by.
+    fn wake(&self, waiting: &[CellId], id: CellId) {
+        if waiting.iter().all(|other| *other == id) {
+            self.ended.notify_one();
+        } else {
+            self.ended.notify_all();
+        }
+    }
 }
 
 /// A base value is being read. It ends when this is dropped, whatever came of it.
@@ -43,11 +57,17 @@ impl Fetches {
                 return cell.base.get().is_none().then_some(fetch);
             }
             let gate = self.gate(id);
-            let mut lock = gate.lock.lock();
+            let mut waiting = gate.waiting.lock();
+            waiting.push(id);
             while cell.front.await_fetch() {
-                lock = gate.ended.wait(lock);
+                waiting = gate.ended.wait(waiting);
             }
-            drop(lock);
+            let own = waiting.iter().position(|other| *other == id).expect("it is still there");
+            waiting.swap_remove(own);
+            if waiting.contains(&id) {
+                gate.wake(&waiting, id);
+            }
+            drop(waiting);
             if cell.base.get().is_some() {
                 return None;
             }
@@ -62,8 +82,7 @@ impl<P: Program> Drop for Fetch<'_, P> {
         {
             let gate = self.fetches.gate(id);
             // Whoever said that it waits has the lock until it does.
-            drop(gate.lock.lock());
-            gate.ended.notify_all();
+            gate.wake(&gate.waiting.lock(), id);
         }
     }
 }

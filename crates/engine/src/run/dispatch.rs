@@ -26,6 +26,11 @@ impl Dispatch {
         Self { scheduler: Padded(Mutex::new(scheduler)), work: Condvar::default(), results, turns }
     }
 
+    /// Number of workers.
+    pub(crate) fn workers(&self) -> usize {
+        self.results.len()
+    }
+
     pub(crate) fn lock(&self) -> Guard<'_, Scheduler> {
         self.scheduler.0.lock()
     }

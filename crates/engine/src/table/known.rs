@@ -13,6 +13,8 @@ use super::{CellId, Table, entry_word};
 pub(crate) struct Known {
     /// As the slots of the table, each key in one place; a key takes the place of another.
     slots: Box<[u64]>,
+    /// Whether it has ids of its own.
+    has_own: bool,
     /// Those left of a chunk. When the worker ends, they stand for no key.
     pub(super) ids: Range<u32>,
 }
@@ -20,10 +22,14 @@ pub(crate) struct Known {
 /// Keys that are known. Tests have few.
 const PLACES: usize = if cfg!(test) { 4 } else { 1 << 10 };
 
+/// Workers up to which each has chunks of its own. More of them than there are cores wait for reads, and each making cells
+/// for itself takes a fifth longer.
+const MOST_OWNERS: usize = 16;
+
 impl Known {
-    /// Knows nothing yet.
-    pub(crate) fn new() -> Self {
-        Self { slots: vec![0; PLACES].into(), ids: 0..0 }
+    /// Knows nothing yet. So many workers there are.
+    pub(crate) fn new(workers: usize) -> Self {
+        Self { slots: vec![0; PLACES].into(), has_own: workers <= MOST_OWNERS, ids: 0..0 }
     }
 }
 
@@ -43,7 +49,8 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
         {
             return id;
         }
-        let id = self.intern_hashed(hash, key, Some(&mut known.ids));
+        let own = known.has_own.then_some(&mut known.ids);
+        let id = self.intern_hashed(hash, key, own);
         known.slots[place] = entry_word(hash, id);
         id
     }
