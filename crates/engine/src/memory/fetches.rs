@@ -11,8 +11,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Fetches(OnceLock<Box<[Gate]>>);
 
-/// Gates: so many that where reads are slow, few are woken by reads that they do not wait for. Tests have one.
-const GATES: usize = if cfg!(test) { 1 } else { 256 };
+/// Gates: so many that where reads are slow, few are woken by reads that they do not wait for. Tests have few.
+const GATES: usize = if cfg!(test) { 2 } else { 256 };
 
 /// One of those who wait is woken when what they wait for is over, and wakes the next when it goes: woken all at once, they would
 /// wait for each other. Where some of them wait for something else, all are woken.
