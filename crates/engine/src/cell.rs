@@ -31,8 +31,8 @@ use crate::{
 pub(crate) struct Cell<P: Program> {
     /// Value before the block. Set once by whoever reads it first.
     pub(crate) base: OnceLock<P::Value>,
-    /// Counts the changes of what readers resolve here; equal counts mean nothing changed. Stored with release by whoever holds
-    /// the lock, before it is let go. A reader that acquires zero may go on to `base` without the lock. Such a reader can miss
+    /// The count of changes of what readers resolve here, and who has read while there was none. The count is stored with release
+    /// by whoever holds the lock, before it is let go. A reader that acquires zero may go on to `base` without the lock. Such a reader can miss
     /// a write that lands meanwhile: validation decides (I1).
     pub(crate) front: Front,
     /// The cell of what this key has as [shadow](Program::shadow), and whether this key's own ever cleared: see [`Shadow`].

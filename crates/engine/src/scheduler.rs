@@ -177,6 +177,11 @@ impl Scheduler {
         self.stopped = true;
     }
 
+    /// What a run came to for which nothing was scheduled.
+    pub(crate) fn ended_alone(&mut self, stats: Stats) {
+        (self.stats, self.frontier) = (stats, stats.committed);
+    }
+
     fn count(&self) -> u32 {
         self.transactions.len() as u32
     }

@@ -137,8 +137,8 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
         self.hasher.hash_one(key)
     }
 
-    /// `ids` are numbers that are the caller's to give out.
-    fn intern_hashed(&self, hash: u64, key: &K, mut ids: Option<&mut Range<u32>>) -> CellId {
+    /// `own` are ids that are the caller's to give out; they are filled up when there are none left.
+    fn intern_hashed(&self, hash: u64, key: &K, mut own: Option<&mut Range<u32>>) -> CellId {
         let mut made = None;
         for number in 0..LEVELS {
             let slots = self.made_level(number);
@@ -146,7 +146,7 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
                 let slot = &slots[(hash as usize).wrapping_add(probe) & (slots.len() - 1)];
                 let mut taken = slot.load(Ordering::Acquire);
                 if taken == 0 {
-                    let id = *made.get_or_insert_with(|| self.allocate(key, ids.as_deref_mut()));
+                    let id = *made.get_or_insert_with(|| self.allocate(key, own.as_deref_mut()));
                     if self.one_thread {
                         slot.store(entry_word(hash, id), Ordering::Release);
                         return id;
@@ -278,7 +278,7 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
         (self.key(id) == key).then_some(id)
     }
 
-    /// The next id to be given out, where the caller has some of its own from these.
+    /// The next id to be given out: of the caller's own, or of those that are common to all.
     fn next_id(&self, own: Option<&mut Range<u32>>) -> u32 {
         let Some(own) = own else { return self.next_common_id() };
         own.next().unwrap_or_else(|| {

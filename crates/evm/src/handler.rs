@@ -42,6 +42,7 @@ impl Handler for ObservingHandler {
         if let Some(gas) = intrinsic::of_long_calldata(tx, cfg) {
             return Ok(gas?);
         }
+        // As revm's handler does where nobody overrides it.
         let eip2780 = cfg.is_amsterdam_eip2780_enabled().then(|| {
             let is_self_transfer = tx.kind().to() == Some(&tx.caller());
             Eip2780TxInfo { value: tx.value(), is_self_transfer }

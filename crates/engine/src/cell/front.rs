@@ -32,7 +32,7 @@ const FETCHED: u64 = 1 << 22;
 const AWAITED: u64 = 1 << 21;
 const MOST_THROUGH: u32 = AWAITED as u32 - 1;
 
-/// Positions that are told apart as little as this where there are many readers. Tests have few.
+/// Where there are many readers, the position that none is above is rounded up to a multiple of this. Tests have few.
 const TOGETHER: u32 = if cfg!(test) { 2 } else { 32 };
 
 /// Readers of a key that nobody has written to.
@@ -78,7 +78,7 @@ impl Unlisted {
         (through.0 <= MOST_THROUGH).then_some(Self { through, are_many: true, fields })
     }
 
-    /// Those that a change of `fields` at a position does not concern.
+    /// Those that are left when those above a position have been told.
     fn not_told(self, position: Position) -> Self {
         match self.are_many {
             true => Self { through: position, ..self },

@@ -76,20 +76,31 @@ impl<P: Program> Memory<P> {
         let mut holds = true;
         for (Look { cell: id, seen }, observation) in reads.iter().filter(|(_, observation)| observation.is_volatile())
         {
-            let cell = self.table.cell(id);
-            let reader = Reader { position, fields: observation.fields() };
-            let changes = if cell.front.note(reader, frontier) {
-                0
-            } else {
-                let mut state = cell.state.0.lock();
-                state.add_reader(reader, frontier);
-                cell.changes()
-            };
+            let changes = self.note_reader(id, Reader { position, fields: observation.fields() }, frontier);
             if holds && (changes != seen || is_cleared(id)) {
                 holds = self.resolve(id, position, Estimates::Take, |value, _| observation.holds(value))?;
             }
         }
         Ok(holds)
+    }
+
+    /// Notes once more who observed what, after a change has told them.
+    pub(crate) fn list(&self, position: Position, reads: &Reads<P>) {
+        let frontier = self.frontier();
+        for (Look { cell, .. }, observation) in reads.iter().filter(|(_, observation)| observation.is_volatile()) {
+            self.note_reader(cell, Reader { position, fields: observation.fields() }, frontier);
+        }
+    }
+
+    /// Notes a reader of a cell. Returns the count of changes that come before.
+    fn note_reader(&self, id: CellId, reader: Reader, frontier: Position) -> u32 {
+        let cell = self.table.cell(id);
+        if cell.front.note(reader, frontier) {
+            return 0;
+        }
+        let mut state = cell.state.0.lock();
+        state.add_reader(reader, frontier);
+        cell.changes()
     }
 }
 

@@ -62,9 +62,6 @@ enum Failure<F> {
     Panicked(String),
 }
 
-/// Attempts that a worker keeps room for.
-const MOST_SPARE: usize = 64;
-
 impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner<'a, 'r, P, F, H, R> {
     pub(crate) fn new(run: &'a Run<'r, P, F, H, R>, number: usize) -> Self {
         Self {
@@ -330,7 +327,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let slot = self.run.slots[index.at()].lock();
         let attempt = slot.as_ref().expect("an executed transaction has its result in its slot");
         // Who was told of a change is to be told of the next one too.
-        let _holds = judged(|| memory.register(index.position(), &attempt.reads), true);
+        memory.list(index.position(), &attempt.reads);
         let wrong =
             judged(|| memory.validate(index.position(), &attempt.reads, &attempt.writes, &attempt.bounded), None);
         drop(slot);

@@ -1,7 +1,6 @@
-//! When a worker without work had better leave than wait, and how a run ends for which nothing was scheduled.
+//! When a worker without work had better leave than wait.
 
 use super::Scheduler;
-use crate::Stats;
 
 /// Nanoseconds that a transaction takes at least.
 const LEAST_EFFORT: u64 = 500;
@@ -15,10 +14,5 @@ impl Scheduler {
     pub(crate) fn is_nearly_over(&self) -> bool {
         let left = u64::from(self.count() - self.frontier) * LEAST_EFFORT;
         self.adversary.is_none() && self.remaining.max(left) < EFFORT_WORTH_A_WAIT
-    }
-
-    /// A run came to this for which nothing was scheduled.
-    pub(crate) fn ended_alone(&mut self, stats: Stats) {
-        (self.stats, self.frontier) = (stats, stats.committed);
     }
 }

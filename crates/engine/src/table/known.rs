@@ -13,10 +13,8 @@ use super::{CellId, Table, entry_word};
 pub(crate) struct Known {
     /// As the slots of the table, each key in one place; a key takes the place of another.
     slots: Box<[u64]>,
-    /// Whether it has ids of its own.
-    has_own: bool,
-    /// Those left of a chunk. When the worker ends, they stand for no key.
-    pub(super) ids: Range<u32>,
+    /// The ids left of a chunk; `None` where it has none of its own. When the worker ends, they stand for no key.
+    own: Option<Range<u32>>,
 }
 
 /// Keys that are known. Tests have few.
@@ -29,14 +27,14 @@ const MOST_OWNERS: usize = 16;
 impl Known {
     /// Knows nothing yet. So many workers there are.
     pub(crate) fn new(workers: usize) -> Self {
-        Self { slots: vec![0; PLACES].into(), has_own: workers <= MOST_OWNERS, ids: 0..0 }
+        Self { slots: vec![0; PLACES].into(), own: (workers <= MOST_OWNERS).then_some(0..0) }
     }
 }
 
 impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
-    /// The id of `key`, made now if the key is new, for a thread that has ids of its own from these and names each key once.
-    pub(crate) fn intern_own(&self, key: &K, ids: &mut Range<u32>) -> CellId {
-        self.intern_hashed(self.hash(key), key, Some(ids))
+    /// The id of `key`, made now if the key is new, for a thread that names each key once and has these ids of its own, which are filled up.
+    pub(crate) fn intern_own(&self, key: &K, own: &mut Range<u32>) -> CellId {
+        self.intern_hashed(self.hash(key), key, Some(own))
     }
 
     /// The id of `key`, made now if the key is new, for a worker who knows this of the table.
@@ -49,8 +47,7 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
         {
             return id;
         }
-        let own = known.has_own.then_some(&mut known.ids);
-        let id = self.intern_hashed(hash, key, own);
+        let id = self.intern_hashed(hash, key, known.own.as_mut());
         known.slots[place] = entry_word(hash, id);
         id
     }

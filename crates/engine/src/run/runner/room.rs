@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Attempts that a worker keeps room for.
+const MOST_SPARE: usize = 64;
+
 impl<P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner<'_, '_, P, F, H, R> {
     pub(super) fn begin(&mut self, index: TxIndex, incarnation: Incarnation, standing: Standing) {
         if self.blank.is_none() {
