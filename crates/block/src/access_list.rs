@@ -3,7 +3,7 @@
 //!
 //! A list says, per account and slot, what every position of the block wrote, and what was merely looked at. It is the
 //! content of multi-version memory at the end of the block: to *produce* one is to write a [`Record`] down in another
-//! order, to *consume* one is to seed the memory with it, so that every read finds its value at once and no transaction
+//! order, to *consume* one is to lay the memory over it, so that every read finds its value at once and no transaction
 //! waits for another. A list that came along with a block is not believed: each position is compared with it by whoever ran
 //! it ([`follow`](self), [`verify`](self)), and the first that differs makes the block invalid.
 //!
@@ -15,10 +15,12 @@
 //! | an account loses its storage | Cancun (EIP-6780) |
 //! | an account exists and is empty | Spurious Dragon (EIP-161) |
 
+mod ahead;
+mod ends;
 mod fault;
 mod follow;
+mod known;
 mod produce;
-mod seed;
 mod verify;
 
 use alloy_eip7928::{AccountChanges, BlockAccessListGasError, validate_block_access_list};
@@ -26,9 +28,11 @@ use alloy_hardforks::EthereumHardforks;
 use alloy_primitives::{Address, B256, Bytes};
 use alloy_rlp::Decodable;
 
+pub(crate) use ahead::{changes, read_ahead};
+pub(crate) use ends::Ends;
 pub use fault::{AccessListFault, AccessListPart};
 pub(crate) use follow::{Followers, Judge, Objection};
-pub(crate) use seed::{Promised, seed};
+pub(crate) use known::{Known, KnownList};
 pub(crate) use verify::Verifier;
 
 use crate::{ChainSpec, RecoveredBlock};

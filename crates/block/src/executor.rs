@@ -45,7 +45,7 @@ pub use self::{
 use crate::{
     AccessList, BlockError, BlockOutcome, BlockTransaction, BrokenInvariant, ChainSpec, InvalidBlock,
     InvalidTransactions, Position, Record, RecoveredBlock, RequestContracts,
-    access_list::{self, Followers, Judge, Promised, Verifier},
+    access_list::{self, Ends, Followers, Judge, Known, KnownList, Verifier},
     positions,
     slow_reads::{SlowReads, TimedBase, prefetch},
 };
@@ -246,7 +246,7 @@ impl BlockExecutor {
         self.run(block, parent, None, false, probe)
     }
 
-    /// Executes `block` by its access list: multi-version memory is seeded with what the list says, so that nothing waits
+    /// Executes `block` by its access list: multi-version memory lies over what the list says, so that nothing waits
     /// and nothing runs twice, and every position is compared with the list by whoever ran it.
     ///
     /// Invalid transactions are rejected, whatever the options say: the positions of a list are those of the block.
@@ -262,7 +262,7 @@ impl BlockExecutor {
         &self,
         block: &RecoveredBlock,
         parent: Arc<dyn StateReader>,
-        list: &AccessList,
+        list: &Arc<AccessList>,
     ) -> Result<Execution, BlockError> {
         self.execute_by_access_list_probed(block, parent, list, &NoProbe)
     }
@@ -278,7 +278,7 @@ impl BlockExecutor {
         &self,
         block: &RecoveredBlock,
         parent: Arc<dyn StateReader>,
-        list: &AccessList,
+        list: &Arc<AccessList>,
         probe: &impl Probe,
     ) -> Result<Execution, BlockError> {
         list.check_form(&self.chain, block).map_err(InvalidBlock::from)?;
@@ -289,7 +289,7 @@ impl BlockExecutor {
         &self,
         block: &RecoveredBlock,
         parent: Arc<dyn StateReader>,
-        list: Option<&AccessList>,
+        list: Option<&Arc<AccessList>>,
         record: bool,
         probe: &impl Probe,
     ) -> Result<Execution, BlockError> {
@@ -297,6 +297,9 @@ impl BlockExecutor {
         let env = chain.evm_env(&block.header);
         let spec = env.cfg_env.spec;
         let (reads, times) = (&self.options.reads, self.times(block));
+        if let Some(list) = list {
+            reads.sound(&*parent, list.accounts.iter().map(|account| account.address));
+        }
         let (are_slow, engine) = (reads.are_slow(), reads.engine(&self.engine));
         let read_ns = if are_slow { reads.typical_ns() } else { 0 };
         let foresight = self.foresight(block, list.is_some());
@@ -323,20 +326,28 @@ impl BlockExecutor {
         let before_block = Arc::clone(&parent);
         let keys = expected_keys(&block.transactions);
         let memory = Memory::<EvmProgram>::new(base, keys);
-        // A list is laid down on all threads.
-        let memory = Arc::new(if workers == 1 && list.is_none() { memory.for_one_thread() } else { memory });
-        let promised = list.map(|list| access_list::seed(&memory, list, &*parent, engine));
-        if are_slow && list.is_none() {
-            prefetch(&memory, &block.transactions, &*parent);
+        // Where reads are slow, what a list names is read on all threads.
+        let memory = if workers == 1 && !(are_slow && list.is_some()) { memory.for_one_thread() } else { memory };
+        let known = list.map(|list| Arc::new(KnownList::new(Arc::clone(list), transactions.len())));
+        let memory = Arc::new(match &known {
+            Some(known) => memory.over(Known(Arc::clone(known))),
+            None => memory,
+        });
+        match &known {
+            Some(known) if are_slow => access_list::read_ahead(&memory, known.accounts(), &*parent, engine),
+            None if are_slow => prefetch(&memory, &block.transactions, &*parent),
+            _ => {}
         }
         let (count, record) = (transactions.len(), record || self.options.record);
-        let judge = list.map(|list| Judge::new(Verifier::new(list, count), count, record));
+        let judge = known.as_ref().map(|known| Judge::new(Verifier::new(Arc::clone(known)), count, record));
         let judge = judge.as_ref();
         let mut transcript = Transcript::new(judge, record);
         let gas = BlockGas::of(&env);
         let mut factory = EvmFactory::new(env, parent, Arc::clone(&self.options.codes), self.settings(block));
-        if transcript.is_some() {
-            factory = factory.noting_accesses();
+        match &transcript {
+            None => {}
+            Some(_) if known.is_some() && !record => factory = factory.noting_places(),
+            Some(_) => factory = factory.noting_accesses(),
         }
 
         // Its EVM is given up here, so that the engine's worker on this thread takes it over.
@@ -372,8 +383,11 @@ impl BlockExecutor {
         let locations = self.options.locations.then(|| Locations(memory.keys()));
         // Views hold it as long as they live, and all of them are gone.
         let memory = Arc::into_inner(memory).expect("nobody else works on a block that is over");
-        let changes = match promised {
-            Some(promised) => kept(promised, memory, &self.engine)?,
+        let changes = match &known {
+            Some(known) => {
+                let ends = judge.map_or(Vec::new(), Judge::take_ends);
+                kept(known, &ends, memory, &*before_block, &self.engine)?
+            }
             None => committed_changes(memory, &self.engine, &*before_block)?,
         };
         let stats = finished.stats;
@@ -408,9 +422,9 @@ impl BlockExecutor {
         EvmSettings { times, shortcuts: shortcuts.of_workers(), ..self.options.evm.clone() }
     }
 
-    fn run_options(&self, seeded: bool, record: bool) -> RunOptions {
+    fn run_options(&self, known_writes: bool, record: bool) -> RunOptions {
         RunOptions {
-            seeded,
+            known_writes,
             record,
             frontier: self.options.frontier,
             schedule: self.options.schedule,
@@ -423,10 +437,17 @@ impl BlockExecutor {
     }
 }
 
-/// What a list promised that was found true: the block's changes, without a look at the memory.
-fn kept(promised: Promised, memory: Memory<EvmProgram>, engine: &Engine) -> Result<Changes, BlockError> {
+/// The changes of a block that does what its list says.
+fn kept(
+    known: &KnownList,
+    ends: &[Ends],
+    memory: Memory<EvmProgram>,
+    before: &dyn StateReader,
+    engine: &Engine,
+) -> Result<Changes, BlockError> {
+    let changes = access_list::changes(known, ends, &memory, before, engine);
     memory.give_up(engine);
-    promised.changes().map_err(|source| BlockError::State { position: Position::PostBlock, source })
+    changes.map_err(|source| BlockError::State { position: Position::PostBlock, source })
 }
 
 /// An engine's error in the words of blocks.

@@ -28,6 +28,8 @@ const ONE_IN: u32 = 8;
 const SLOW_NS: u64 = 20_000;
 /// What a read is taken to take before any was timed, and at least, in nanoseconds: how fast a fast one is makes no difference.
 const UNKNOWN_NS: u64 = 1_000;
+/// Reads by which it is found out whether reads are slow: during one of them the thread may have had to wait for its core.
+const SOUNDINGS: usize = 3;
 /// Workers that wait at the same time.
 const MOST_WORKERS: usize = 32;
 thread_local! {
@@ -38,6 +40,7 @@ thread_local! {
 /// What an executor knows about its state's latency, kept from block to block.
 #[derive(Debug)]
 pub struct SlowReads {
+    /// Zero before any was timed.
     typical_ns: AtomicU64,
     /// Started when it is first needed.
     engine: OnceLock<Option<Engine>>,
@@ -47,7 +50,23 @@ impl SlowReads {
     /// Time that a read typically takes, in nanoseconds. It follows what is timed by a factor of two at most: one read
     /// during which the thread had to wait for its core says nothing.
     pub fn typical_ns(&self) -> u64 {
-        self.typical_ns.load(Ordering::Relaxed)
+        self.typical_ns.load(Ordering::Relaxed).max(UNKNOWN_NS)
+    }
+
+    /// Finds out whether reads are slow by a few of them, where none was timed yet.
+    pub(crate) fn sound(&self, reader: &dyn StateReader, addresses: impl Iterator<Item = Address>) {
+        if self.typical_ns.load(Ordering::Relaxed) != 0 {
+            return;
+        }
+        let timed = addresses.take(SOUNDINGS).map(|address| {
+            let begun = Instant::now();
+            // What cannot be read is read again, by whoever needs it.
+            let _ = reader.account(&address);
+            elapsed_ns(begun)
+        });
+        if let Some(fastest) = timed.min() {
+            self.typical_ns.store(fastest, Ordering::Relaxed);
+        }
     }
 
     /// Whether a read takes longer than handing work to another thread does.
@@ -73,19 +92,23 @@ impl SlowReads {
         }
         let begun = Instant::now();
         let result = read();
-        let took = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX).max(UNKNOWN_NS);
-        let typical = self.typical_ns();
+        let took = elapsed_ns(begun);
+        let (known, typical) = (self.typical_ns.load(Ordering::Relaxed), self.typical_ns());
         let next = if took > typical { took.min(typical.saturating_mul(2)) } else { took.max(typical / 2) };
-        if next != typical {
+        if next != known {
             self.typical_ns.store(next, Ordering::Relaxed);
         }
         result
     }
 }
 
+fn elapsed_ns(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX).max(UNKNOWN_NS)
+}
+
 impl Default for SlowReads {
     fn default() -> Self {
-        Self { typical_ns: AtomicU64::new(UNKNOWN_NS), engine: OnceLock::new() }
+        Self { typical_ns: AtomicU64::new(0), engine: OnceLock::new() }
     }
 }
 
@@ -122,15 +145,15 @@ pub(crate) fn prefetch(memory: &Memory<EvmProgram>, transactions: &[BlockTransac
     }
     let addresses: Vec<_> = addresses.into_iter().collect();
     let slots: Vec<_> = slots.into_iter().collect();
-    let mut seeder = memory.seeder();
+    let mut preloader = memory.preloader();
     if let Ok(accounts) = reader.accounts(&addresses) {
         for (address, account) in addresses.into_iter().zip(accounts) {
-            seeder.preload(&EvmKey::Account(address), EvmValue::Account(Box::new(account.into())));
+            preloader.preload(&EvmKey::Account(address), EvmValue::Account(Box::new(account.into())));
         }
     }
     if let Ok(values) = reader.storages(&slots) {
         for ((address, slot), value) in slots.into_iter().zip(values) {
-            seeder.preload(&EvmKey::Slot(address, slot), EvmValue::Slot(value));
+            preloader.preload(&EvmKey::Slot(address, slot), EvmValue::Slot(value));
         }
     }
 }

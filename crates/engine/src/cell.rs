@@ -19,6 +19,7 @@ use self::{
 use crate::{
     Delta, Fields, Incarnation, Position, Program,
     dirty::Dirty,
+    known_writes::MOST_PLACES,
     sync::{AtomicU32, Guard, Line, Mutex, OnceLock, Ordering},
     table::MOST_IDS,
 };
@@ -37,6 +38,9 @@ pub(crate) struct Cell<P: Program> {
     pub(crate) front: Front,
     /// The cell of what this key has as [shadow](Program::shadow), and whether this key's own ever cleared: see [`Shadow`].
     shadow: AtomicU32,
+    /// Where the key is among the [known writes](crate::KnownWrites), or one of [`UNASKED`] and [`NOWHERE`]. Whoever finds out finds
+    /// the same. Relaxed: what lies there was there before the run.
+    place: AtomicU32,
     pub(crate) state: Line<Mutex<CellState<P>>>,
 }
 
@@ -57,6 +61,11 @@ const CLEARS: u32 = 1 << 31;
 const UNKNOWN: u32 = CLEARS - 1;
 /// and the one for [`Shadow::None`].
 const NONE: u32 = CLEARS - 2;
+
+/// Nobody has asked where the key is among the known writes,
+const UNASKED: u32 = u32::MAX;
+/// or it is not.
+const NOWHERE: u32 = MOST_PLACES;
 
 const _: () = assert!(MOST_IDS <= NONE, "no cell has a number that stands for something else");
 
@@ -111,6 +120,16 @@ impl<P: Program> Cell<P> {
         };
         // What was unknown has all bits below the topmost set.
         self.shadow.fetch_and(number | CLEARS, Ordering::Release);
+    }
+
+    /// Where the key is among the known writes, as `find` has it.
+    pub(crate) fn place(&self, find: impl FnOnce() -> Option<u32>) -> Option<u32> {
+        let mut place = self.place.load(Ordering::Relaxed);
+        if place == UNASKED {
+            place = find().unwrap_or(NOWHERE);
+            self.place.store(place, Ordering::Relaxed);
+        }
+        (place != NOWHERE).then_some(place)
     }
 
     /// Whether a write here ever cleared what this key shadows. Acquires what [`note_clear`](Self::note_clear) released.
@@ -291,17 +310,6 @@ impl<P: Program> CellState<P> {
         Some(fields)
     }
 
-    /// Adds a version before anybody reads; mostly the highest so far.
-    pub(crate) fn seed(&mut self, version: Version<P>) {
-        if self.versions().last().is_some_and(|last| last.position >= version.position) {
-            self.publish(version, &mut Dirty::default());
-            return;
-        }
-        let above = self.above();
-        above.top = None;
-        above.versions.push(version);
-    }
-
     /// Drops what incarnations of the transaction at `position` before `incarnation` wrote. Collects whom that affects; tells
     /// which fields have changed, if anything has.
     pub(crate) fn retract(
@@ -341,16 +349,9 @@ impl<P: Program> CellState<P> {
         let versions = self.versions();
         let count = versions.partition_point(|version| version.position < end);
         let Some(last) = count.checked_sub(1) else { return };
-        let whole = (0..count).rev().find_map(|at| Some((at, versions[at].delta.value()?.clone())));
-        let (first, mut value) = match (whole, &self.value) {
-            (Some((at, value)), _) => (at + 1, value),
-            (None, Some(value)) => (0, value.clone()),
-            (None, None) => match base {
-                Some(base) => (0, base.clone()),
-                None => return,
-            },
-        };
-        versions[first..count].iter().for_each(|version| version.delta.apply(&mut value));
+        let Some(bottom) = self.value.as_ref().or(base) else { return };
+        let mut value = bottom.clone();
+        versions[..count].iter().for_each(|version| version.delta.apply(&mut value));
         self.set_committed(versions[last].position, value);
         self.drop_first(count);
     }
@@ -409,6 +410,7 @@ impl<P: Program> Default for Cell<P> {
             base: OnceLock::new(),
             front: Front::default(),
             shadow: AtomicU32::new(UNKNOWN),
+            place: AtomicU32::new(UNASKED),
             state: Line(Mutex::default()),
         }
     }

@@ -14,22 +14,23 @@
 
 mod fetches;
 mod folding;
+mod over;
+mod preloading;
 mod reads;
 mod remains;
-mod seeding;
 mod validation;
 mod writes;
 
+pub use preloading::Preloader;
 pub(crate) use reads::{Look, Reads};
 pub use remains::{Remains, Remnant};
-pub use seeding::Seeder;
 pub(crate) use validation::{Bounded, Wrong, bounded};
 
 use std::{fmt, ops::Range};
 
 use self::fetches::Fetches;
 use crate::{
-    Base, CellId, Delta, Incarnation, Position, Program, TxIndex,
+    Base, CellId, Delta, Incarnation, KnownWrites, Position, Program, TxIndex,
     cell::{Cell, Shadow, Version},
     dirty::Dirty,
     sync::{AtomicBool, AtomicU32, Mutex, Ordering, Padded},
@@ -40,6 +41,8 @@ use crate::{
 pub struct Memory<P: Program> {
     table: Table<P::Key, Cell<P>>,
     base: Box<dyn Base<P>>,
+    /// What was said beforehand of the block's writes, if anything was.
+    known_writes: Option<Box<dyn KnownWrites<P>>>,
     fetches: Fetches,
     /// Whether any write ever cleared a shadow. Set with release before that write is visible; read with acquire.
     clears: AtomicBool,
@@ -122,6 +125,7 @@ impl<P: Program> Memory<P> {
         Self {
             table: Table::with_capacity(keys),
             base: Box::new(base),
+            known_writes: None,
             fetches: Fetches::default(),
             clears: AtomicBool::new(false),
             cleared: Mutex::default(),
@@ -195,6 +199,9 @@ impl<P: Program> Memory<P> {
         with: impl FnOnce(&P::Value, u32) -> R,
     ) -> Result<R, Unresolved<P::Fault>> {
         let cell = self.table.cell(id);
+        if let Some(known) = &self.known_writes {
+            return self.resolve_over(&**known, (id, cell), position, with);
+        }
         let cleared = self.latest_clear(id, position);
         if cleared.is_none() && !cell.is_written() {
             return Ok(with(self.base_value(id, cell)?, 0));
@@ -225,9 +232,6 @@ impl<P: Program> Memory<P> {
             return Ok(with(top, cell.changes()));
         }
         let visible = &versions[visible];
-        if let Some(value) = visible.last().and_then(|last| last.delta.value()) {
-            return Ok(with(value, cell.changes()));
-        }
         let hidden;
         let bottom = match state.committed() {
             Some((at, value)) if cleared.is_none_or(|clear| at >= clear) => value,
@@ -302,6 +306,14 @@ impl<P: Program> Memory<P> {
     /// The value of `key` before the block, where somebody needed to know it.
     pub fn base(&self, key: &P::Key) -> Option<&P::Value> {
         self.table.cell(self.table.find(key)?).base.get()
+    }
+
+    /// The value before the block of a cell's key, where somebody needed to know it.
+    ///
+    /// # Panics
+    /// May panic for a cell of another memory.
+    pub fn base_of(&self, cell: CellId) -> Option<&P::Value> {
+        self.table.cell(cell).base.get()
     }
 
     /// Makes an incarnation's writes visible to higher transactions and drops those of earlier incarnations (`before`:

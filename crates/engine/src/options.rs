@@ -13,12 +13,12 @@ pub struct RunOptions {
     pub schedule: Schedule,
     /// Whether frontier runs record their observations, so that the hook gets to see them.
     pub record: bool,
-    /// Whether the memory was [seeded](crate::Seeder::seed) with what each transaction writes: reads then find it there
-    /// and nothing is published, and where the seeds are right nothing is run twice. Nothing is committed either: what
-    /// a kept transaction leaves are its seeds, and what the list leaves in the end is for whoever seeded to know. They must
-    /// compare each transaction's [effects](crate::Effects::written) with its seeds, and the hook must stop the run where
+    /// Whether the memory lies [over](crate::Memory::over) what each transaction is said to write: reads then find it there
+    /// and nothing is published, and where it is right nothing is run twice. Nothing is committed either: what
+    /// a kept transaction leaves is what was said of it, and what the list leaves in the end is for whoever said so to know. They must
+    /// compare each transaction's [effects](crate::Effects::each_written) with what was said, and the hook must stop the run where
     /// they differ.
-    pub seeded: bool,
+    pub known_writes: bool,
     /// Cost that speculation may take, as a multiple of the summed weight of all transactions. A transaction that the
     /// budget no longer covers waits for the frontier.
     pub speculation_multiple: u32,
@@ -38,7 +38,7 @@ impl Default for RunOptions {
             frontier: Frontier::Eager,
             schedule: Schedule::Normal,
             record: false,
-            seeded: false,
+            known_writes: false,
             speculation_multiple: 3,
             inline: Inline::Automatic,
             window_per_worker: 512,

@@ -123,12 +123,6 @@ pub trait Delta<V>: Clone + Debug + PartialEq + Send + Sync {
         false
     }
 
-    /// The value after it, where that is the same whatever the value before it was and the change holds it: who looks at it
-    /// makes none of their own.
-    fn value(&self) -> Option<&V> {
-        None
-    }
-
     /// Whether it hides all older writes of the keys that have this key as [shadow](Program::shadow).
     fn clears_shadowed(&self) -> bool {
         false
@@ -183,7 +177,8 @@ pub trait Worker<P: Program> {
     /// executed.
     ///
     /// Nobody sees what it writes before it is committed, so it must not need to see what its neighbours write. Asked of
-    /// transactions whose [effort](Program::effort) is zero, and only to be faster.
+    /// transactions whose [effort](Program::effort) is zero, and only to be faster. Over [known writes](crate::KnownWrites) nothing is
+    /// judged, and what is expected must be so.
     ///
     /// # Errors
     /// Passes on an interrupt that the view answered with; the transaction is executed then.

@@ -94,7 +94,7 @@ impl Engine {
         let workers = if memory.is_for_one_thread() { 1 } else { self.workers_for::<P>(transactions, options) };
         // Whoever hands out turns is to hear of every step.
         let has_turns = probe.turns().is_some();
-        let plain = options.schedule == Schedule::Normal && options.frontier == Frontier::Eager && !options.seeded;
+        let plain = options.schedule == Schedule::Normal && options.frontier == Frontier::Eager;
         let crew = if workers == 1 && plain && !has_turns { Crew::Alone } else { Crew::Of(workers) };
         let run = Run::new(memory, transactions, factory, hook, options, probe, crew);
         self.scatter(workers, |number| run.work(number, workers));
@@ -116,7 +116,11 @@ impl Engine {
             Inline::Automatic => {
                 let helpers = self.threads() as u64 - 1;
                 let of_all = (helpers * EFFORT_OF_FORETELLING).min(MOST_EFFORT_OF_FORETELLING);
-                let least = if options.shortcuts.foretells { of_all } else { 0 };
+                let least = match options.shortcuts.foretells {
+                    true if options.known_writes => EFFORT_OF_FORETELLING_KNOWN,
+                    true => of_all,
+                    false => 0,
+                };
                 let efforts = || transactions.iter().map(|each| effort::<P>(each, options).max(least));
                 let (all, largest) = (sum(efforts()), efforts().max().unwrap_or_default());
                 // What the largest leaves is all that another thread could take.
@@ -149,12 +153,17 @@ const EFFORT_OF_FORETELLING: u64 = 100;
 /// and to all of them together.
 const MOST_EFFORT_OF_FORETELLING: u64 = 500;
 
-/// Nanoseconds that a transaction is worth to another thread that finds everything seeded, at least.
-const LEAST_SEEDED_EFFORT: u64 = 1_000;
+/// Nanoseconds that one is worth to another thread that foretells it over known writes, and compares it with them.
+const EFFORT_OF_FORETELLING_KNOWN: u64 = 400;
+
+/// Nanoseconds that a transaction is worth to another thread that finds what is written before it known, at least.
+const LEAST_KNOWN_EFFORT: u64 = 1_000;
 
 /// What a transaction is worth to another thread. What nobody publishes costs nothing to hand over.
 fn effort<P: Program>(transaction: &P::Transaction, options: &RunOptions) -> u64 {
-    P::effort(transaction).max(if options.seeded { LEAST_SEEDED_EFFORT } else { 0 })
+    let effort = P::effort(transaction);
+    let is_foretold = effort == 0 && options.shortcuts.foretells;
+    if options.known_writes && !is_foretold { effort.max(LEAST_KNOWN_EFFORT) } else { effort }
 }
 
 fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
@@ -226,7 +235,7 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
             weights,
             meets: meetings.iter().map(Option::is_some).collect(),
             large_first: options.shortcuts.large_first,
-            foretells: options.shortcuts.foretells && !options.seeded && mode == Frontier::Eager,
+            foretells: options.shortcuts.foretells && mode == Frontier::Eager,
             after,
             workers: workers as u32,
             window_per_worker: options.window_per_worker,
@@ -337,7 +346,7 @@ impl<P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Drop for Life<
     }
 }
 
-/// The previous transaction of each transaction's lane, or a later one that it is expected to depend on. One worker needs no hints, nor does who finds everything seeded.
+/// The previous transaction of each transaction's lane, or a later one that it is expected to depend on. One worker needs no hints, nor does who finds what is written before it known.
 fn lanes<P: Program>(transactions: &[P::Transaction], workers: usize) -> Vec<Option<u32>> {
     if workers == 1 {
         return vec![None; transactions.len()];
@@ -351,9 +360,9 @@ fn lanes<P: Program>(transactions: &[P::Transaction], workers: usize) -> Vec<Opt
     transactions.iter().enumerate().map(previous).collect()
 }
 
-/// Whether transactions wait for those that hints say they depend on. Who finds everything seeded depends on nobody.
+/// Whether transactions wait for those that hints say they depend on. Who finds what is written before it known depends on nobody.
 fn is_hinted(options: &RunOptions) -> bool {
-    options.shortcuts.lanes && !options.seeded
+    options.shortcuts.lanes && !options.known_writes
 }
 
 /// Nanoseconds that the longest chain of transactions takes of which each waits for the one before as a whole.
@@ -402,7 +411,7 @@ fn meetings<P: Program>(
     options: &RunOptions,
     mode: Frontier,
 ) -> Vec<Option<Meeting>> {
-    let meets = !options.seeded && mode == Frontier::Eager;
+    let meets = !options.known_writes && mode == Frontier::Eager;
     let meeting = |index: usize| {
         let (transaction, with) = (&transactions[index], TxIndex(after[index].filter(|_| meets)?));
         let key = meeting_key::<P>(transaction, weights[index].1, options)?;

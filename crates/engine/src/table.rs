@@ -97,11 +97,12 @@ impl<K, C> Entry<K, C> {
 
 impl CellId {
     /// The id of this number, which was [given out](Self::number).
-    pub(crate) fn of(number: u32) -> Self {
+    pub fn of(number: u32) -> Self {
         Self(number)
     }
 
-    pub(crate) fn number(self) -> u32 {
+    /// The number, which is not the greatest that there is.
+    pub fn number(self) -> u32 {
         self.0
     }
 

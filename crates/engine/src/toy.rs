@@ -7,6 +7,7 @@
 //!
 //! - `machine` runs a transaction, against a view or against a plain map
 //! - `lists` makes lists of transactions, from a seed or for proptest
+//! - `said` is what is known of a list before it runs
 //! - `trial` runs a list serially, plainly and in parallel, and says what came of it
 
 use std::{collections::BTreeMap, fmt, sync::Mutex};
@@ -15,12 +16,14 @@ use crate::{Base, Delta, Fields, Observation, Program, TxIndex};
 
 pub(crate) mod lists;
 pub(crate) mod machine;
+mod said;
 pub(crate) mod trial;
 
 #[cfg(not(feature = "shuttle"))]
 mod tests;
 
 pub(crate) use machine::{Op, Output, Transaction};
+pub(crate) use said::Said;
 pub(crate) use trial::{Clerk, Ledger, Outcome, Rule, Trial};
 
 /// The program.

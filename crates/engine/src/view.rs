@@ -122,7 +122,7 @@ impl<P: Program> View<P> {
     }
 
     /// What was observed and written through a [committed](Self::committed) view since its last commit, or in an attempt. What
-    /// an attempt finds below it is a guess, but in a run that is [seeded](crate::RunOptions::seeded).
+    /// an attempt finds below it is a guess, but in a run over [known writes](crate::KnownWrites).
     pub fn effects(&self) -> Effects<'_, P> {
         Effects { memory: self.memory(), position: self.position, reads: &self.reads, writes: &self.writes }
     }
@@ -185,9 +185,19 @@ impl<P: Program> View<P> {
         self.memory.as_ref().expect(PUT_BACK)
     }
 
+    /// Whether it lies over [known writes](crate::KnownWrites): what is read is what the transaction is judged by.
+    pub fn is_over_known_writes(&self) -> bool {
+        self.memory().is_over_known_writes()
+    }
+
     /// Whether observations are kept. Where they are not, a worker may spare itself making them.
     pub fn is_recording(&self) -> bool {
         self.standing == Standing::Speculative || self.options.record
+    }
+
+    /// Where the key of a handle is among the [known writes](crate::KnownWrites).
+    pub fn place(&self, handle: Handle) -> Option<u32> {
+        self.memory().place(handle.cell)
     }
 
     /// A handle to write to `key` by, without looking at its value.
@@ -365,6 +375,16 @@ impl<'a, P: Program> Effects<'a, P> {
         self.writes.iter().map(move |write| (memory.key(write.cell), &write.delta))
     }
 
+    /// Where the key of a handle is among the [known writes](crate::KnownWrites).
+    pub fn place(&self, handle: Handle) -> Option<u32> {
+        self.memory.place(handle.cell)
+    }
+
+    /// The value of a handle's key before the block, where somebody needed to know it.
+    pub fn base(&self, handle: Handle) -> Option<&'a P::Value> {
+        self.memory.base_of(handle.cell)
+    }
+
     /// The value of `key` below the transaction.
     ///
     /// # Errors
@@ -382,15 +402,18 @@ impl<'a, P: Program> Effects<'a, P> {
     /// A fault, when the base state fails.
     pub fn written(&self) -> Result<Vec<Written<'a, P>>, P::Fault> {
         let mut written = Vec::with_capacity(self.writes.len());
-        self.each_written(|key, before, after| written.push(Written { key, before: before.clone(), after }))?;
+        self.each_written(|Handle { cell, .. }, before, after| {
+            written.push(Written { key: self.memory.key(cell), before: before.clone(), after });
+        })?;
         Ok(written)
     }
 
-    /// The same, handed to `with`: each key, its value below the transaction and that with the writes made.
+    /// The same, handed to `with`: each key by a handle, its value below the transaction and that with the writes made.
     ///
     /// # Errors
     /// As [`written`](Self::written).
-    pub fn each_written(&self, with: impl FnMut(&'a P::Key, &P::Value, P::Value)) -> Result<(), P::Fault> {
+    pub fn each_written(&self, mut with: impl FnMut(Handle, &P::Value, P::Value)) -> Result<(), P::Fault> {
+        let with = |cell, before: &_, after| with(Handle { cell, seen: NEVER_SEEN }, before, after);
         self.memory.each_written(self.position, self.writes, with).map_err(Unresolved::into_fault)
     }
 }

@@ -6,8 +6,9 @@
 
 use alloy_primitives::{Address, U256};
 use revm::state::EvmState;
+use smallvec::SmallVec;
 
-use crate::StateHandle;
+use crate::{EvmKey, StateHandle};
 
 /// The accounts and slots that a transaction or a system call looked at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -80,6 +81,38 @@ impl Accesses {
             access.slots.sort_unstable();
             access.slots.dedup();
         }
+    }
+}
+
+/// What a transaction looked at in a run over known writes: where these name it. Nothing is put in order for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    /// Places of the accounts and slots, each once.
+    pub named: SmallVec<[u32; 12]>,
+    /// Accounts and slots that are not named.
+    pub unnamed: Vec<EvmKey>,
+}
+
+impl Places {
+    /// Adds what was looked at, and where it is named.
+    pub(crate) fn add(&mut self, key: EvmKey, place: Option<u32>) {
+        match place {
+            Some(place) => self.named.push(place),
+            None => self.unnamed.push(key),
+        }
+    }
+
+    /// What a finalised journal holds.
+    pub(crate) fn of_journal(state: &EvmState, handle: &mut StateHandle) -> Self {
+        let mut places = Self { named: SmallVec::new(), unnamed: Vec::new() };
+        for (address, account) in state {
+            places.add(EvmKey::Account(*address), handle.place_of_account(address));
+            for slot in account.storage.keys() {
+                let key = EvmKey::Slot(*address, *slot);
+                places.add(key, handle.place_of(&key));
+            }
+        }
+        places
     }
 }
 

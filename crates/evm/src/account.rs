@@ -87,8 +87,6 @@ pub enum Existence {
     Present,
     /// It is gone.
     Absent,
-    /// It exists unless it is empty (EIP-161). Of what is written down about an account and not of what was done to it.
-    UnlessEmpty,
 }
 
 /// The code that an account gets. Boxed: few do, and there are many deltas.
@@ -176,7 +174,6 @@ impl AccountDelta {
         match self.existence {
             Existence::Derived => value.exists |= !value.is_empty(),
             Existence::Present => value.exists = true,
-            Existence::UnlessEmpty => value.exists = !value.is_empty(),
             Existence::Absent => {
                 value.destroyed = true;
                 value.exists = false;

@@ -287,6 +287,21 @@ impl StateHandle {
         Some(&mut self.loaded[at as usize])
     }
 
+    /// Where known writes name an account.
+    pub(crate) fn place_of_account(&mut self, address: &Address) -> Option<u32> {
+        match self.by_address.get(address) {
+            Some(at) => self.view.as_ref()?.place(self.loaded[*at as usize].handle),
+            None => self.place_of(&EvmKey::Account(*address)),
+        }
+    }
+
+    /// Where known writes name a key.
+    pub(crate) fn place_of(&mut self, key: &EvmKey) -> Option<u32> {
+        let view = self.view();
+        let handle = view.handle(key);
+        view.place(handle)
+    }
+
     /// Relies on everything that was loaded.
     pub(crate) fn observe_everything(&mut self) {
         self.loaded.iter_mut().for_each(Loaded::observe_all);

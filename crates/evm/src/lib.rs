@@ -47,7 +47,7 @@ mod transfer;
 mod translate;
 mod worker;
 
-pub use accesses::{Accesses, AccountAccess};
+pub use accesses::{Accesses, AccountAccess, Places};
 pub use account::{AccountDelta, AccountObservation, AccountValue, BalanceRange, BalanceStep, Existence, NewCode};
 pub use arrivals::{ArrivalTimes, Arrivals};
 pub use base::ReaderBase;

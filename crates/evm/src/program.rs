@@ -15,7 +15,7 @@ use revm::{
 use ropewalk_engine::{Delta, Fields, Observation, Program, TxIndex};
 use ropewalk_state::StateError;
 
-use crate::{Accesses, AccountDelta, AccountObservation, AccountValue, TransactionInspector};
+use crate::{Accesses, AccountDelta, AccountObservation, AccountValue, Places, TransactionInspector};
 
 /// Bits of the fields that make up the values.
 pub mod field {
@@ -105,13 +105,6 @@ pub enum EvmDelta {
     Account(AccountDelta),
     /// To a slot: its new value.
     Slot(U256),
-    /// To an account: all that it is afterwards. Of what is written down about it and not of what was done to it.
-    Becomes {
-        /// The account.
-        value: EvmValue,
-        /// Whether its storage is emptied.
-        clears_storage: bool,
-    },
 }
 
 /// What an attempt learnt about a key.
@@ -205,6 +198,8 @@ pub struct TxOutput {
     pub inspector: Option<Box<dyn TransactionInspector>>,
     /// What the attempt looked at, where that was asked for.
     pub accesses: Option<Box<Accesses>>,
+    /// The same, by where known writes name it, where that was asked for.
+    pub places: Option<Box<Places>>,
 }
 
 /// Why a transaction has no result.
@@ -280,9 +275,6 @@ impl Program for EvmProgram {
     }
 }
 
-/// All fields of an account.
-const WHOLE: Fields = field::BALANCE | field::NONCE | field::CODE | field::EXISTENCE;
-
 impl Delta<EvmValue> for EvmDelta {
     fn is_bounded(&self) -> bool {
         matches!(self, Self::Account(_))
@@ -299,7 +291,6 @@ impl Delta<EvmValue> for EvmDelta {
         match (self, value) {
             (Self::Account(delta), EvmValue::Account(value)) => delta.apply(value),
             (Self::Slot(new), EvmValue::Slot(value)) => *value = *new,
-            (Self::Becomes { value: new, .. }, value @ EvmValue::Account(_)) => value.clone_from(new),
             (delta, value) => unreachable!("{delta:?} was written to the key of {value:?}"),
         }
     }
@@ -308,7 +299,6 @@ impl Delta<EvmValue> for EvmDelta {
         match self {
             Self::Account(delta) => delta.fields(),
             Self::Slot(_) => field::SLOT,
-            Self::Becomes { clears_storage, .. } => WHOLE | if *clears_storage { field::STORAGE } else { 0 },
         }
     }
 
@@ -316,29 +306,19 @@ impl Delta<EvmValue> for EvmDelta {
         match self {
             Self::Account(delta) => delta.sets(),
             Self::Slot(_) => field::SLOT,
-            Self::Becomes { .. } => WHOLE,
         }
     }
 
     fn is_absolute(&self) -> bool {
         match self {
             Self::Account(delta) => delta.is_absolute(),
-            Self::Slot(_) | Self::Becomes { .. } => true,
-        }
-    }
-
-    fn value(&self) -> Option<&EvmValue> {
-        match self {
-            Self::Becomes { value, .. } => Some(value),
-            Self::Account(_) | Self::Slot(_) => None,
+            Self::Slot(_) => true,
         }
     }
 
     fn clears_shadowed(&self) -> bool {
         match self {
-            Self::Account(AccountDelta { clears_storage, .. }) | Self::Becomes { clears_storage, .. } => {
-                *clears_storage
-            }
+            Self::Account(AccountDelta { clears_storage, .. }) => *clears_storage,
             Self::Slot(_) => false,
         }
     }

@@ -18,8 +18,8 @@ use ropewalk_engine::{Incarnation, Interrupt, TxIndex, View, Worker, WorkerFacto
 use ropewalk_state::{StateError, StateReader};
 
 use crate::{
-    Accesses, CallTimes, CodeCache, EvmProgram, ExecutionFailure, StateHandle, Transaction, TransactionInspector,
-    TxOutput,
+    Accesses, CallTimes, CodeCache, EvmKey, EvmProgram, ExecutionFailure, Places, StateHandle, Transaction,
+    TransactionInspector, TxOutput,
     handler::{MachineError, ObservingHandler},
     hashes::Hashes,
     instructions::observing_instructions,
@@ -81,20 +81,36 @@ pub struct EvmFactory {
     reader: Arc<dyn StateReader>,
     codes: Arc<CodeCache>,
     settings: EvmSettings,
-    notes_accesses: bool,
+    notes: Notes,
+}
+
+/// What a worker says about what its attempts look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Notes {
+    Nothing,
+    Accesses,
+    Places,
 }
 
 impl EvmFactory {
     /// A factory of workers that run transactions in `env`. `reader` is the block's base state; it is asked here for
     /// code and block hashes only, which no transaction changes.
     pub fn new(env: EvmEnv, reader: Arc<dyn StateReader>, codes: Arc<CodeCache>, settings: EvmSettings) -> Self {
-        Self { env, reader, codes, settings, notes_accesses: false }
+        Self { env, reader, codes, settings, notes: Notes::Nothing }
     }
 
     /// The same factory, whose workers say what each transaction looked at. The views that they are given must record.
     #[must_use]
     pub fn noting_accesses(mut self) -> Self {
-        self.notes_accesses = true;
+        self.notes = Notes::Accesses;
+        self
+    }
+
+    /// The same factory, whose workers say where what each transaction looked at is among the known writes that the views lie
+    /// over; system calls say what they looked at.
+    #[must_use]
+    pub fn noting_places(mut self) -> Self {
+        self.notes = Notes::Places;
         self
     }
 }
@@ -103,9 +119,9 @@ impl WorkerFactory<EvmProgram> for EvmFactory {
     type Worker = EvmWorker;
 
     fn build(&self) -> EvmWorker {
-        let Self { env, reader, codes, settings, notes_accesses } = self;
+        let Self { env, reader, codes, settings, notes } = self;
         let mut worker = EvmWorker::new(env, settings);
-        worker.notes_accesses = *notes_accesses;
+        worker.notes = *notes;
         worker.database().attach(Arc::clone(reader), Arc::clone(codes));
         worker
     }
@@ -126,10 +142,12 @@ pub struct EvmWorker {
     is_plain: bool,
     /// Whether plain payments are made without revm.
     pays_directly: bool,
-    /// Whether what an attempt looked at comes out with its result.
-    notes_accesses: bool,
-    /// What the last attempt looked at.
+    /// What is said about what an attempt looked at.
+    notes: Notes,
+    /// What the last attempt looked at,
     accesses: Option<Box<Accesses>>,
+    /// or where that is.
+    places: Option<Box<Places>>,
     /// Whether an attempt is under way. Still set when the worker is given up, it was ended by a panic.
     in_attempt: bool,
     inspectors: Option<Arc<dyn InspectorFactory>>,
@@ -150,8 +168,9 @@ impl EvmWorker {
             handler: ObservingHandler,
             is_plain,
             pays_directly: is_plain && settings.shortcuts.direct_payments && is_plain_under(spec),
-            notes_accesses: false,
+            notes: Notes::Nothing,
             accesses: None,
+            places: None,
             in_attempt: false,
             inspectors: settings.inspectors.clone(),
             times: settings.times.clone(),
@@ -163,9 +182,24 @@ impl EvmWorker {
     }
 
     /// What a plain payment comes to.
-    fn payment(&mut self, env: &TxEnv, result: ExecutionResult<HaltReason>) -> TxOutput {
-        let accesses = self.notes_accesses.then(|| Box::new(self.payment_accesses(env)));
-        TxOutput { result: Ok(result), bloom: None, inspector: None, accesses }
+    fn payment(&mut self, env: &TxEnv, result: ExecutionResult<HaltReason>, view: &mut View<EvmProgram>) -> TxOutput {
+        let accesses = (self.notes == Notes::Accesses).then(|| Box::new(self.payment_accesses(env)));
+        let places = (self.notes == Notes::Places).then(|| Box::new(self.payment_places(env, view)));
+        TxOutput { result: Ok(result), bloom: None, inspector: None, accesses, places }
+    }
+
+    /// Where a plain payment looks.
+    fn payment_places(&mut self, env: &TxEnv, view: &mut View<EvmProgram>) -> Places {
+        let tipped = self.machine().inner.ctx.block.beneficiary;
+        let mut places = Places::default();
+        let recipient = env.kind.to().copied();
+        let others = recipient.into_iter().chain((Some(tipped) != recipient && tipped != env.caller).then_some(tipped));
+        for address in [env.caller].into_iter().chain(others) {
+            let key = EvmKey::Account(address);
+            let handle = view.handle(&key);
+            places.add(key, view.place(handle));
+        }
+        places
     }
 
     /// What a plain payment looks at: its parties, and whoever is tipped.
@@ -202,7 +236,8 @@ impl EvmWorker {
             env.gas_limit = SYSTEM_CALL_GAS;
         }
         let env = Arc::new(env);
-        let ran = self.attempt(env, view, |handler, machine| handler.run_system_call(machine));
+        let notes = if self.notes == Notes::Nothing { Notes::Nothing } else { Notes::Accesses };
+        let ran = self.attempt(env, view, notes, |handler, machine| handler.run_system_call(machine));
         match ran {
             Ok(result) => Ok(result),
             Err(Interrupt::Fault(fault)) => Err(fault),
@@ -220,11 +255,12 @@ impl EvmWorker {
         &mut self,
         env: Arc<TxEnv>,
         view: &mut View<EvmProgram>,
+        notes: Notes,
         run: impl FnOnce(&mut ObservingHandler, &mut Machine) -> Result<ExecutionResult<HaltReason>, MachineError>,
     ) -> Result<Result<ExecutionResult<HaltReason>, ExecutionFailure>, Interrupt<StateError>> {
         self.in_attempt = true;
-        let Self { machine, handler, notes_accesses, accesses, .. } = self;
-        *accesses = None;
+        let Self { machine, handler, accesses, places, .. } = self;
+        (*accesses, *places) = (None, None);
         let machine = machine.as_mut().expect("a worker that is given up runs nothing");
         machine.inner.ctx.journaled_state.database.begin(view.take());
         machine.inner.ctx.tx = env;
@@ -237,8 +273,10 @@ impl EvmWorker {
         // Whatever happened: revm's warm sets, logs and accounts must not reach the next attempt.
         let state = context.journaled_state.finalize();
         let handle = &mut context.journaled_state.database;
-        if ran.is_ok() && *notes_accesses {
-            *accesses = Some(Box::new(Accesses::of_journal(&state, handle)));
+        match notes {
+            Notes::Accesses if ran.is_ok() => *accesses = Some(Box::new(Accesses::of_journal(&state, handle))),
+            Notes::Places if ran.is_ok() => *places = Some(Box::new(Places::of_journal(&state, handle))),
+            _ => {}
         }
         if ran.is_ok() && !handle.is_interrupted() {
             write_journal(state, &present, spec, handle);
@@ -277,8 +315,10 @@ impl Worker<EvmProgram> for EvmWorker {
         let env = transaction.env();
         self.machine().inner.ctx.tx = Arc::clone(env);
         let handler = self.handler;
-        let paid = transfer(self.machine(), &handler, view, Turn::Ahead)?;
-        Ok(paid.map(|result| self.payment(env, result)))
+        // Over known writes, what comes before is there already.
+        let turn = if view.is_over_known_writes() { Turn::Own } else { Turn::Ahead };
+        let paid = transfer(self.machine(), &handler, view, turn)?;
+        Ok(paid.map(|result| self.payment(env, result, view)))
     }
 
     fn execute(
@@ -291,7 +331,7 @@ impl Worker<EvmProgram> for EvmWorker {
             self.machine().inner.ctx.tx = Arc::clone(&env);
             let handler = self.handler;
             match transfer(self.machine(), &handler, view, Turn::Own) {
-                Ok(Some(result)) => return Ok(self.payment(&env, result)),
+                Ok(Some(result)) => return Ok(self.payment(&env, result, view)),
                 // revm comes to what cannot be read in its own order: of several faults the first is the block's.
                 Ok(None) | Err(Interrupt::Fault(_)) => {}
                 Err(interrupt) => return Err(interrupt),
@@ -299,31 +339,27 @@ impl Worker<EvmProgram> for EvmWorker {
         }
         let Some(inspectors) = &self.inspectors else {
             let begun = self.times.is_some().then(Instant::now);
-            let result = self.attempt(env, view, |handler, machine| handler.run(machine))?;
+            let result = self.attempt(env, view, self.notes, |handler, machine| handler.run(machine))?;
             if let (Some(times), Some(begun), false) = (&self.times, begun, view.has_waited()) {
                 times.note(transaction.env(), u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
             }
-            let accesses = self.accesses.take();
-            return Ok(TxOutput {
-                bloom: bloom_of(&result, &mut self.database().hashes),
-                result,
-                inspector: None,
-                accesses,
-            });
+            let (accesses, places) = (self.accesses.take(), self.places.take());
+            let bloom = bloom_of(&result, &mut self.database().hashes);
+            return Ok(TxOutput { result, bloom, inspector: None, accesses, places });
         };
         let index = TxIndex(view.position().0 - 1);
         let inspector = inspectors.inspector(index, view.incarnation());
         self.machine().inner.inspector = inspector;
-        let result = self.attempt(env, view, |handler, machine| {
+        let result = self.attempt(env, view, self.notes, |handler, machine| {
             let ran = handler.inspect_run(machine);
             // What an inspector is shown comes out with the result, so all of it must be right.
             machine.inner.ctx.journaled_state.database.observe_everything();
             ran
         })?;
         let inspector = std::mem::replace(&mut self.machine().inner.inspector, Box::new(NoOpInspector));
-        let accesses = self.accesses.take();
+        let (accesses, places) = (self.accesses.take(), self.places.take());
         let bloom = bloom_of(&result, &mut self.database().hashes);
-        Ok(TxOutput { result, bloom, inspector: Some(inspector), accesses })
+        Ok(TxOutput { result, bloom, inspector: Some(inspector), accesses, places })
     }
 }
 

@@ -85,7 +85,7 @@ impl Runner {
         fixture: &Fixture,
         reader: &Arc<dyn StateReader>,
         repetition: u64,
-        list: &AccessList,
+        list: &Arc<AccessList>,
     ) -> Timed<Result<Execution, BlockError>> {
         let executor = self.executor(fixture, self.options(repetition));
         timed(|| executor.execute_by_access_list(&fixture.block, Arc::clone(reader), list))
@@ -97,7 +97,7 @@ impl Runner {
         &self,
         fixture: &Fixture,
         reader: &Arc<dyn StateReader>,
-        list: Option<&AccessList>,
+        list: Option<&Arc<AccessList>>,
         repetition: u64,
         most_events: usize,
     ) -> (Timed<Result<Execution, BlockError>>, Timeline) {

@@ -1,22 +1,28 @@
 //! Executing by a list: whoever ran a transaction compares it with the list, beside the others.
 //!
-//! What the list says of all positions is in multi-version memory before anything runs, and nothing else gets there. So
+//! Multi-version memory lies over what the list says of all positions, and nothing else gets there. So
 //! what a transaction finds below it, and with it what it does and whether the list says so, is the same whenever it runs,
 //! and the commit merely takes the judgement. As long as no position below was found to differ, what lies below is what the
 //! block in order has there, and the judgement is that of the run in order.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
-use ropewalk_engine::{Delta, Interrupt, View, Worker, WorkerFactory};
-use ropewalk_evm::{Accesses, EvmFactory, EvmKey, EvmProgram, EvmValue, EvmWorker, Transaction, TxOutput};
+use alloy_primitives::map::HashMap;
+use ropewalk_engine::{Effects, Interrupt, View, Worker, WorkerFactory};
+use ropewalk_evm::{Accesses, EvmFactory, EvmKey, EvmProgram, EvmValue, EvmWorker, Places, Transaction, TxOutput};
 use ropewalk_state::StateError;
 
 use super::{
     AccessListFault, AccessListPart,
+    ends::Ends,
+    known::Place,
     produce::account_parts,
     verify::{Comparison, Verifier},
 };
-use crate::record::{PositionRecord, Recorder, account_of};
+use crate::record::{AccountAccess, PositionRecord, Recorder, account_of};
 
 /// What became of a position that was compared with the list, with its record where records are kept.
 pub(crate) type Judgement = Result<Option<PositionRecord>, Objection>;
@@ -32,38 +38,54 @@ pub(crate) enum Objection {
 
 /// A list that workers follow, and their judgements, by transaction.
 #[derive(Debug)]
-pub(crate) struct Judge<'a> {
-    pub(crate) verifier: Verifier<'a>,
+pub(crate) struct Judge {
+    pub(crate) verifier: Verifier,
     /// Whether each position is recorded too.
     pub(crate) records: bool,
-    judgements: Vec<Mutex<Option<Judgement>>>,
+    /// The transactions that were found to do what the list says of them, of which there is no more to say. Relaxed: a result
+    /// is handed on by other means.
+    agreed: Vec<AtomicBool>,
+    /// What is to be said of others, by transaction.
+    others: Mutex<HashMap<usize, Judgement>>,
+    /// What workers have noted that are gone.
+    ends: Mutex<Vec<Ends>>,
 }
 
-impl<'a> Judge<'a> {
+impl Judge {
     /// Nobody has judged anything yet.
-    pub(crate) fn new(verifier: Verifier<'a>, transactions: usize, records: bool) -> Self {
-        Self { verifier, records, judgements: (0..transactions).map(|_| Mutex::default()).collect() }
+    pub(crate) fn new(verifier: Verifier, transactions: usize, records: bool) -> Self {
+        let agreed = (0..transactions).map(|_| AtomicBool::new(false)).collect();
+        Self { verifier, records, agreed, others: Mutex::default(), ends: Mutex::default() }
     }
 
     /// Judges what an attempt left in its view, and keeps the judgement for the commit.
-    fn judge(&self, view: &View<EvmProgram>, accesses: Option<Accesses>) {
-        let judgement = self.judgement(view, accesses);
-        let slot = &self.judgements[view.position().0 as usize - 1];
-        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(judgement);
+    fn judge(&self, view: &View<EvmProgram>, output: &mut TxOutput, ends: &mut Ends) {
+        let index = view.position().0 as usize - 1;
+        match self.judgement(view, output.accesses.take(), output.places.take(), ends) {
+            Ok(None) => self.agreed[index].store(true, Ordering::Relaxed),
+            judgement => {
+                self.agreed[index].store(false, Ordering::Relaxed);
+                self.others.lock().unwrap_or_else(PoisonError::into_inner).insert(index, judgement);
+            }
+        }
     }
 
-    fn judgement(&self, view: &View<EvmProgram>, accesses: Option<Accesses>) -> Judgement {
+    fn judgement(
+        &self,
+        view: &View<EvmProgram>,
+        accesses: Option<Box<Accesses>>,
+        places: Option<Box<Places>>,
+        ends: &mut Ends,
+    ) -> Judgement {
         let (position, effects) = (view.position().0, view.effects());
-        // A storage that is cleared takes slots with it that the transaction wrote.
-        let is_plain = !self.records && !effects.writes().any(|(_, delta)| delta.clears_shadowed());
-        if let Some(accesses) = accesses.as_ref().filter(|_| is_plain) {
-            let mut comparison = self.verifier.begin(position, accesses);
-            let compare = |key: &_, before: &_, after| compare_change(&mut comparison, key, before, &after);
-            effects.each_written(compare).map_err(Objection::State)?;
-            if comparison.agrees() {
+        if let Some(places) = places.as_ref().filter(|places| places.unnamed.is_empty()) {
+            places.named.iter().for_each(|place| self.verifier.mark(*place));
+            if self.agrees(position, &effects, ends)? {
                 return Ok(None);
             }
         }
+        let accesses = accesses.map(|accesses| *accesses);
+        let accesses = accesses.or_else(|| places.map(|places| self.accesses(*places)));
         let mut recorder = Recorder::default();
         recorder.add(&effects, accesses).map_err(Objection::State)?;
         let record = recorder.take();
@@ -71,24 +93,83 @@ impl<'a> Judge<'a> {
         Ok(self.records.then_some(record))
     }
 
+    /// Whether a position makes the changes that the list says of it. Where it does and a storage is cleared, this may not be seen.
+    fn agrees(&self, position: u32, effects: &Effects<'_, EvmProgram>, ends: &mut Ends) -> Result<bool, Objection> {
+        let mut comparison = self.verifier.begin(position);
+        let compare = |handle, before: &_, after| {
+            let place = effects.place(handle);
+            let first = || effects.base(handle);
+            match (before, after) {
+                (EvmValue::Slot(before), EvmValue::Slot(after)) => {
+                    if *before != after && comparison.add_slot(place, after) {
+                        ends.add_slot(place, first(), after);
+                    }
+                }
+                (before, after) => {
+                    let account = self.compare_account(&mut comparison, place, before, &after);
+                    if account.is_some_and(|account| self.verifier.known().last_change(account) == position) {
+                        ends.add_account(place, first(), &after);
+                    }
+                }
+            }
+        };
+        effects.each_written(compare).map_err(Objection::State)?;
+        Ok(comparison.agrees())
+    }
+
+    /// Compares what was changed of an account, part by part. Returns which it is in the list.
+    fn compare_account(
+        &self,
+        comparison: &mut Comparison<'_>,
+        place: Option<u32>,
+        before: &EvmValue,
+        after: &EvmValue,
+    ) -> Option<usize> {
+        let account = match place.map(|place| self.verifier.known().place_of(place)) {
+            Some(Place::Account(account)) => Some(account),
+            _ => None,
+        };
+        account_parts(account_of(before), account_of(after), false).for_each(|part| match (&part, after) {
+            (AccessListPart::Code(hash), EvmValue::Account(after)) => {
+                comparison.add_code(account, hash, after.code.as_ref());
+            }
+            _ => comparison.add_part(account, &part),
+        });
+        account
+    }
+
+    /// What was looked at, in order.
+    fn accesses(&self, places: Places) -> Accesses {
+        let known = self.verifier.known();
+        let address = |account: usize| known.accounts()[account].address;
+        let of_slot = |address, slot| AccountAccess { slots: vec![slot], ..AccountAccess::of(address) };
+        let named = places.named.into_iter().map(|place| match known.place_of(place) {
+            Place::Account(account) | Place::StorageEmpty(account) => AccountAccess::of(address(account)),
+            Place::Changed(account, at) => {
+                of_slot(address(account), known.accounts()[account].storage_changes[at].slot)
+            }
+            Place::Read(account, at) => of_slot(address(account), known.accounts()[account].storage_reads[at]),
+        });
+        let unnamed = places.unnamed.into_iter().map(|key| match key {
+            EvmKey::Account(address) | EvmKey::StorageEmpty(address) => AccountAccess::of(address),
+            EvmKey::Slot(address, slot) => of_slot(address, slot),
+        });
+        let mut all = Accesses::default();
+        all.merge([Accesses { accounts: named.chain(unnamed).collect(), oldest_block_hash: None }]);
+        all
+    }
+
+    /// What workers have noted, once all of them are gone.
+    pub(crate) fn take_ends(&self) -> Vec<Ends> {
+        std::mem::take(&mut *self.ends.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The judgement of a transaction that came to a result.
     pub(crate) fn take(&self, index: usize) -> Option<Judgement> {
-        self.judgements[index].lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-/// Compares what was changed of a key, part by part.
-fn compare_change(comparison: &mut Comparison<'_>, key: &EvmKey, before: &EvmValue, after: &EvmValue) {
-    match (key, before, after) {
-        (EvmKey::Slot(address, slot), EvmValue::Slot(before), EvmValue::Slot(after)) => {
-            if before != after {
-                comparison.add(address, &AccessListPart::Slot { slot: *slot, value: *after });
-            }
+        if self.agreed[index].load(Ordering::Relaxed) {
+            return Some(Ok(None));
         }
-        (EvmKey::Account(address) | EvmKey::StorageEmpty(address) | EvmKey::Slot(address, _), before, after) => {
-            let parts = account_parts(account_of(before), account_of(after), false);
-            parts.for_each(|part| comparison.add(address, &part));
-        }
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).remove(&index)
     }
 }
 
@@ -96,20 +177,29 @@ fn compare_change(comparison: &mut Comparison<'_>, key: &EvmKey, before: &EvmVal
 #[derive(Debug)]
 pub(crate) struct Followers<'a> {
     pub(crate) factory: &'a EvmFactory,
-    pub(crate) judge: Option<&'a Judge<'a>>,
+    pub(crate) judge: Option<&'a Judge>,
 }
 
 /// A worker that follows a list, if there is one.
 pub(crate) struct Follower<'a> {
     worker: EvmWorker,
-    judge: Option<&'a Judge<'a>>,
+    judge: Option<&'a Judge>,
+    ends: Ends,
+}
+
+impl Drop for Follower<'_> {
+    fn drop(&mut self) {
+        if let Some(judge) = self.judge {
+            judge.ends.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.ends));
+        }
+    }
 }
 
 impl<'a> WorkerFactory<EvmProgram> for Followers<'a> {
     type Worker = Follower<'a>;
 
     fn build(&self) -> Follower<'a> {
-        Follower { worker: self.factory.build(), judge: self.judge }
+        Follower { worker: self.factory.build(), judge: self.judge, ends: Ends::default() }
     }
 }
 
@@ -123,20 +213,20 @@ impl Worker<EvmProgram> for Follower<'_> {
         if let Some(judge) = self.judge
             && output.result.is_ok()
         {
-            judge.judge(view, output.accesses.take().map(|accesses| *accesses));
+            judge.judge(view, &mut output, &mut self.ends);
         }
         Ok(output)
     }
 
-    /// What is foretold is not compared with a list: over one, every transaction is executed.
     fn foretell(
         &mut self,
         transaction: &Transaction,
         view: &mut View<EvmProgram>,
     ) -> Result<Option<TxOutput>, Interrupt<StateError>> {
-        if self.judge.is_some() {
-            return Ok(None);
+        let mut foretold = self.worker.foretell(transaction, view)?;
+        if let (Some(judge), Some(output)) = (self.judge, &mut foretold) {
+            judge.judge(view, output, &mut self.ends);
         }
-        self.worker.foretell(transaction, view)
+        Ok(foretold)
     }
 }

@@ -193,7 +193,7 @@ impl CommitHook<EvmProgram> for Receipts<'_> {
     }
 
     fn commit_transaction(&mut self, index: TxIndex, output: TxOutput, effects: Effects<'_, EvmProgram>) -> Decision {
-        let TxOutput { result, bloom, inspector, accesses } = output;
+        let TxOutput { result, bloom, inspector, accesses, .. } = output;
         match result {
             Ok(result) => {
                 if let Err(failure) = self.take_down(index, result.gas().tx_gas_used(), &effects, accesses) {

@@ -19,12 +19,12 @@ pub(super) struct Transcript<'a> {
     /// What happened at them, where that is asked for.
     record: Option<Record>,
     /// The access list that came with the block, if one did.
-    judge: Option<&'a Judge<'a>>,
+    judge: Option<&'a Judge>,
 }
 
 impl<'a> Transcript<'a> {
     /// A transcript that is compared with a list where there is one; `None` where nobody needs one.
-    pub(super) fn new(judge: Option<&'a Judge<'a>>, records: bool) -> Option<Self> {
+    pub(super) fn new(judge: Option<&'a Judge>, records: bool) -> Option<Self> {
         let record = records.then(Record::default);
         let is_needed = records || judge.is_some();
         is_needed.then(|| Self { recorder: Recorder::default(), ended: 0, record, judge })

@@ -34,7 +34,7 @@ fn recorded(case: &Case, way: Way, block: &RecoveredBlock) -> Result<Execution, 
 }
 
 fn by_list(case: &Case, way: Way, block: &RecoveredBlock, list: &AccessList) -> Result<Execution, BlockError> {
-    case.executor(way).execute_by_access_list(block, case.reader(), list)
+    case.executor(way).execute_by_access_list(block, case.reader(), &Arc::new(list.clone()))
 }
 
 /// What is wrong with the records and lists of a valid block, if anything.
@@ -116,7 +116,8 @@ fn followed(
     (outcome, record): (&BlockOutcome, &Record),
 ) -> Option<String> {
     let options = ExecutorOptions { record: true, ..case.options(way) };
-    let recorded = case.executor_with(way, options).execute_by_access_list(block, case.reader(), list);
+    let recorded = case.executor_with(way, options);
+    let recorded = recorded.execute_by_access_list(block, case.reader(), &Arc::new(list.clone()));
     for (result, record) in [(by_list(case, way, block, list), None), (recorded, Some(record))] {
         let execution = match result {
             Ok(execution) => execution,
@@ -330,7 +331,7 @@ fn state_that_fails_while_reading_ahead_is_no_fault_of_the_list() {
         state.insert_account(address, case.world.state.account(&address).expect("recorded"));
     }
     let reader: Arc<dyn StateReader> = Arc::new(state);
-    let result = case.executor(EAGER).execute_by_access_list(&case.block(), reader, &list);
+    let result = case.executor(EAGER).execute_by_access_list(&case.block(), reader, &Arc::new(list));
     assert!(matches!(result, Err(BlockError::State { .. })), "{result:?}");
 }
 

@@ -23,11 +23,6 @@ impl<P: Program> Versions<P> {
         self.list.insert(self.gone + at, version);
     }
 
-    /// Adds the highest version.
-    pub(crate) fn push(&mut self, version: Version<P>) {
-        self.list.push(version);
-    }
-
     /// Takes the versions of a range out.
     pub(crate) fn take(&mut self, range: Range<usize>) -> SmallVec<[Version<P>; 1]> {
         if range.is_empty() {
@@ -92,7 +87,6 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Insert(usize, u32),
-        Push(u32),
         Take(usize, usize),
         DropFirst(usize),
     }
@@ -100,7 +94,6 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             (0..8usize, any::<u32>()).prop_map(|(at, position)| Step::Insert(at, position)),
-            any::<u32>().prop_map(Step::Push),
             (0..8usize, 0..4usize).prop_map(|(start, count)| Step::Take(start, count)),
             (0..5usize).prop_map(Step::DropFirst),
         ]
@@ -121,10 +114,6 @@ mod tests {
                         let at = at.min(model.len());
                         versions.insert(at, version(position));
                         model.insert(at, position);
-                    }
-                    Step::Push(position) => {
-                        versions.push(version(position));
-                        model.push(position);
                     }
                     Step::Take(start, count) => {
                         let start = start.min(model.len());

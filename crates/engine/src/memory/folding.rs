@@ -50,7 +50,8 @@ impl<P: Program> Memory<P> {
         dirty: &mut Dirty,
     ) -> Result<(), Unresolved<P::Fault>> {
         let cleared = Self::cleared_by(writes);
-        let plain = !self.clears.load(Ordering::Acquire) && cleared.is_empty();
+        // Below it there may be writes that are merely known.
+        let plain = !self.clears.load(Ordering::Acquire) && cleared.is_empty() && self.known_writes.is_none();
         let alone = self.is_for_one_thread();
         for write in writes {
             // Only a key that nobody ever hid can be stepped where it is.

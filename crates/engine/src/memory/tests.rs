@@ -11,7 +11,7 @@ use super::*;
 use crate::Observation;
 use crate::{
     Fields,
-    toy::{Change, GROUPS, Genesis, Key, MEMBERS, Seen, Toy, Value},
+    toy::{Change, GROUPS, Genesis, Key, MEMBERS, Said, Seen, Toy, Value},
 };
 
 /// Positions that are written at.
@@ -411,4 +411,21 @@ fn clear_that_is_not_committed_hides_no_committed_value() {
     let clear = Write { seen: u32::MAX, cell: memory.intern(&Key::Group(0)), delta: Change::clear(0) };
     memory.publish(Position(2), Incarnation(0), &[clear], &[], &mut Dirty::default(), |_, _, _| ());
     assert_eq!(crate::toy::trial::committed(&memory)[&KEY].0.word, 7);
+}
+
+#[test]
+fn over_known_writes_what_is_committed_is_seen_at_its_own_position_alone() {
+    let said = |position, key, change| (Position(position), key, change);
+    let writes =
+        vec![said(1, KEY, Change::set(5)), said(2, Key::Group(0), Change::clear(0)), said(3, KEY, Change::step(4))];
+    let memory = Memory::new(Arc::new(Genesis::zero()), 8).over(Said { writes });
+    let value = |position| {
+        let found = memory.resolve(memory.intern(&KEY), Position(position), Estimates::Take, |value, _| *value);
+        found.map(|value| (value.word, value.balance)).expect("the base state is whole")
+    };
+    assert_eq!([1, 2, 3, 4].map(value), [(0, 0), (5, 0), (0, 0), (0, 4)]);
+    for balance in [6, 8] {
+        memory.fold(Position(4), &[write(&memory, Change::step(2))], &mut Dirty::default()).expect("the base is whole");
+        assert_eq!([2, 3, 4, 5].map(value), [(5, 0), (0, 0), (0, balance), (0, 4)]);
+    }
 }

@@ -13,25 +13,25 @@ impl<P: Program> Memory<P> {
         Some(TxIndex(writer.0.checked_sub(1)?))
     }
 
-    /// Hands what a transaction's writes do to each key that it writes to `with`: the key, its value below the transaction, and
+    /// Hands what a transaction's writes do to each key that it writes to `with`: its cell, its value below the transaction, and
     /// that with all of the writes made, in the order of first writes. `with` must leave the memory alone.
-    pub(crate) fn each_written<'a>(
-        &'a self,
+    pub(crate) fn each_written(
+        &self,
         position: Position,
         writes: &[Write<P>],
-        mut with: impl FnMut(&'a P::Key, &P::Value, P::Value),
+        mut with: impl FnMut(CellId, &P::Value, P::Value),
     ) -> Result<(), Unresolved<P::Fault>> {
         let cleared = Self::cleared_by(writes);
         for (at, write) in writes.iter().enumerate() {
             if writes[..at].iter().any(|other| other.cell == write.cell) {
                 continue;
             }
-            let (key, is_hidden) = (self.key(write.cell), self.is_hidden(write.cell, &cleared));
+            let is_hidden = self.is_hidden(write.cell, &cleared);
             self.resolve(write.cell, position, Estimates::Take, |before, _| {
-                let mut after = if is_hidden { P::hidden(key) } else { before.clone() };
+                let mut after = if is_hidden { P::hidden(self.key(write.cell)) } else { before.clone() };
                 let own = writes[at..].iter().filter(|other| other.cell == write.cell);
                 own.for_each(|own| own.delta.apply(&mut after));
-                with(key, before, after);
+                with(write.cell, before, after);
             })?;
         }
         Ok(())

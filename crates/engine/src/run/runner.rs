@@ -275,7 +275,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
 
     /// Makes an incarnation's writes visible, and puts its result where the commit finds it.
     fn publish(&mut self, index: TxIndex, incarnation: Incarnation, mut attempt: Box<Attempt<P>>) -> Report {
-        if self.run.options.seeded {
+        if self.run.options.known_writes {
             if let Some(former) = self.put(index, attempt) {
                 self.discard(former);
             }
@@ -304,7 +304,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     }
 
     fn publish_all(&mut self) -> Option<Report> {
-        if self.run.options.seeded {
+        if self.run.options.known_writes {
             return Some(Report::PublishedAll);
         }
         let memory = self.run.memory;
@@ -355,6 +355,10 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let former = run.take(index);
         // A base state that fails a validation need not be asked in order: what was read may follow from what was wrong.
         if let Some(attempt) = former {
+            // Known writes stay what they are.
+            if run.options.known_writes {
+                return self.keep(index, attempt, true, false);
+            }
             let look = || run.memory.validate(index.position(), &attempt.reads, &attempt.writes, &attempt.bounded);
             let unknown = Some(Wrong { cell: None, fields: 0 });
             let Some(wrong) = judged(look, unknown) else { return self.keep(index, attempt, true, false) };
@@ -397,16 +401,16 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let output = attempt.output.take().expect("a result is committed once");
         let Attempt { reads, writes, published, prepared, .. } = &*attempt;
         let cost = P::cost(&output);
-        let seeded = run.options.seeded;
-        let prepared = if seeded || *prepared { Ok(()) } else { run.memory.prepare(index.position(), writes) };
+        let is_known = run.options.known_writes;
+        let prepared = if is_known || *prepared { Ok(()) } else { run.memory.prepare(index.position(), writes) };
         if let Err(unresolved) = prepared {
             return self.fail(index, Failure::Interrupted(unresolved.into()));
         }
         let effects = Effects { memory: run.memory, position: index.position(), reads, writes };
         let decision = run.hook.lock().commit_transaction(index, output, effects);
         match decision {
-            // Its seeds stand for what it wrote, or what it published does.
-            Decision::Keep if seeded || *published => {}
+            // What was said of it stands for what it wrote, or what it published does.
+            Decision::Keep if is_known || *published => {}
             Decision::Keep => {
                 let folded = run.memory.fold(index.position(), writes, &mut self.dirty);
                 if let Err(unresolved) = folded {

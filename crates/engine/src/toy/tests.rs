@@ -33,7 +33,7 @@ fn options() -> impl Strategy<Value = RunOptions> {
             frontier,
             schedule,
             record,
-            seeded: false,
+            known_writes: false,
             speculation_multiple,
             inline,
             window_per_worker,
@@ -75,24 +75,24 @@ proptest! {
     }
 
     #[test]
-    fn over_right_seeds_parallel_equals_serial_and_nothing_runs_twice(
+    fn over_right_known_writes_parallel_equals_serial_and_nothing_runs_twice(
         trial in lists::trials(24),
         runs in prop::collection::vec(options(), 2..5),
     ) {
         let trial = Trial { broken: false, ..trial };
-        let seeds = trial.seeds();
+        let said = trial.said();
         for options in &runs {
             let serial = serially(&trial, options);
-            let options = RunOptions { seeded: true, ..options.clone() };
+            let options = RunOptions { known_writes: true, ..options.clone() };
             for engine in ENGINES.iter() {
-                let (parallel, finished, memory) = trial.over_seeds(&seeds, engine, &options);
-                let said = (&parallel.entries, &parallel.ending);
-                prop_assert_eq!(said, (&serial.entries, &serial.ending), "{} threads, {:?}", engine.threads(), options);
+                let (parallel, finished, memory) = trial.over(Some(said.clone()), engine, &options);
+                let told = (&parallel.entries, &parallel.ending);
+                prop_assert_eq!(told, (&serial.entries, &serial.ending), "{} threads, {:?}", engine.threads(), options);
                 let mut after = View::committed(memory, Position(trial.list.len() as u32 + 1), false);
                 for (key, (value, _)) in &serial.committed {
                     prop_assert_eq!(after.read(key), Ok(*value), "{:?} after {} threads", key, engine.threads());
                 }
-                // What is left out may be speculated upon all the same, and fault or panic there; no seed is of it.
+                // What is left out may be speculated upon all the same, and fault or panic there; nothing is said of it.
                 let left_out = serial.entries.iter().any(is_left_out);
                 if let Some(Finished { stopped_at: None, stats, .. }) = finished.filter(|_| !left_out) {
                     prop_assert_eq!(stats.aborts, 0, "{} threads, {:?}", engine.threads(), options);

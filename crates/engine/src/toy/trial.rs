@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Change, Genesis, Key, Seen, Toy, Unreadable, Value,
+    Change, Genesis, Key, Said, Seen, Toy, Unreadable, Value,
     machine::{Factory, Machine, NoPause, Output, State, Transaction},
 };
 use crate::{
@@ -125,18 +125,15 @@ impl CommitHook<Toy> for Clerk<'_> {
     }
 }
 
-/// Writes by position, in order.
-pub(crate) type Seeds = Vec<(Position, Key, Change)>;
-
 /// A hook that notes what every kept transaction does to each key.
 #[cfg(not(feature = "shuttle"))]
-struct Sower<'l> {
+struct Reporter<'l> {
     clerk: Clerk<'l>,
-    seeds: Seeds,
+    said: Said,
 }
 
 #[cfg(not(feature = "shuttle"))]
-impl CommitHook<Toy> for Sower<'_> {
+impl CommitHook<Toy> for Reporter<'_> {
     fn admit(&mut self, index: TxIndex, transaction: &Transaction) -> Decision {
         self.clerk.admit(index, transaction)
     }
@@ -146,7 +143,7 @@ impl CommitHook<Toy> for Sower<'_> {
         let clears: Vec<Key> = effects.writes().filter(|(_, change)| change.clears).map(|(key, _)| *key).collect();
         let decision = self.clerk.commit_transaction(index, output, effects);
         if decision == Decision::Keep {
-            self.seeds.extend(written.iter().map(|written| {
+            self.said.writes.extend(written.iter().map(|written| {
                 let hidden = Toy::shadow(written.key).is_some_and(|shadow| clears.contains(&shadow));
                 let before = if hidden { Value::default() } else { written.before };
                 let step = written.after.balance as i64 - before.balance as i64;
@@ -211,32 +208,35 @@ impl Trial {
 
     /// What each transaction of the serial run writes.
     #[cfg(not(feature = "shuttle"))]
-    pub(crate) fn seeds(&self) -> Seeds {
+    pub(crate) fn said(&self) -> Said {
         let ledger = Mutex::default();
-        let mut sower = Sower { clerk: Clerk { rule: self.rule, ledger: &ledger, curious: false }, seeds: Vec::new() };
-        let run = || crate::serial::run(&self.memory(), &self.list, &Factory(NoPause), &mut sower);
-        // A list that ends early has the seeds of those before its end.
+        let clerk = Clerk { rule: self.rule, ledger: &ledger, curious: false };
+        let mut reporter = Reporter { clerk, said: Said::default() };
+        let run = || crate::serial::run(&self.memory(), &self.list, &Factory(NoPause), &mut reporter);
+        // A list that ends early has the writes of those before its end.
         let _ending = catch_unwind(AssertUnwindSafe(run));
-        sower.seeds
+        reporter.said
     }
 
     /// By the engine.
     pub(crate) fn in_parallel(&self, engine: &Engine, options: &RunOptions) -> (Outcome, Option<Finished>) {
-        let (outcome, finished, memory) = self.over_seeds(&Vec::new(), engine, options);
+        let (outcome, finished, memory) = self.over(None, engine, options);
         (Outcome { committed: committed(&memory), ..outcome }, finished)
     }
 
-    /// By the engine, over memory that was seeded, and holds the seeds afterwards instead of what was committed.
-    pub(crate) fn over_seeds(
+    /// By the engine, over known writes; the memory holds these afterwards instead of what was committed.
+    pub(crate) fn over(
         &self,
-        seeds: &Seeds,
+        known: Option<Said>,
         engine: &Engine,
         options: &RunOptions,
     ) -> (Outcome, Option<Finished>, Arc<Memory<Toy>>) {
         let genesis = self.genesis();
-        let memory = Arc::new(Memory::new(Arc::clone(&genesis), 8));
-        let mut seeder = memory.seeder();
-        seeds.iter().for_each(|(position, key, change)| seeder.seed(key, None, [(*position, *change)]));
+        let memory = Memory::new(Arc::clone(&genesis), 8);
+        let memory = Arc::new(match known {
+            Some(known) => memory.over(known),
+            None => memory,
+        });
         let ledger = Mutex::default();
         let mut clerk = Clerk { rule: self.rule, ledger: &ledger, curious: options.record };
         let finished = engine.run(&memory, &self.list, &Factory(NoPause), &mut clerk, options);

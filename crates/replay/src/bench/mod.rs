@@ -238,13 +238,17 @@ impl Bench<'_> {
     }
 
     /// The block's own access list, if it is asked for: one that the block can be executed by.
-    fn own_list(&self, fixture: &Fixture, reader: &Arc<dyn StateReader>) -> Result<Option<AccessList>, BlockError> {
+    fn own_list(
+        &self,
+        fixture: &Fixture,
+        reader: &Arc<dyn StateReader>,
+    ) -> Result<Option<Arc<AccessList>>, BlockError> {
         if !self.arguments.access_list {
             return Ok(None);
         }
         let runner = self.runners.last().expect("there is a number of threads");
         let record = runner.record(fixture, reader)?.record.expect("an execution that was asked for a record has one");
-        let list = record.access_list();
+        let list = Arc::new(record.access_list());
         runner.execute_by_access_list(fixture, reader, 0, &list).value?;
         Ok(Some(list))
     }

@@ -216,7 +216,7 @@ impl<E: Execute> Run<'_, E> {
         let Self { tree, executor, beside, remarks, objection, .. } = self;
         let chain = Arc::clone(tree.chain());
         let must_be_valid = block.expected_on(&self.test.network).is_none();
-        let list = block.access_list.as_ref().and_then(lists::read);
+        let list = block.access_list.as_ref().and_then(lists::read).map(Arc::new);
         tree.import(&block.rlp, list.as_ref(), *executor, |block, parent, ours| {
             if let Some(found) = ours.ok().and_then(|executed| executed.objection.clone()) {
                 objection.get_or_insert(found);

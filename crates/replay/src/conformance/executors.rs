@@ -6,7 +6,7 @@ use alloy_consensus::Header;
 use alloy_hardforks::EthereumHardforks;
 use ropewalk_block::{
     AccessList, BlockError, BlockExecutor, BlockOutcome, CancelToken, ChainSpec, CodeCache, Engine, ExecutorOptions,
-    InvalidTransactions, Record, RecoveredBlock, RequestContracts, Schedule, Shortcuts, oracle,
+    InvalidTransactions, RecoveredBlock, RequestContracts, Schedule, Shortcuts, oracle,
 };
 use ropewalk_state::StateReader;
 
@@ -111,7 +111,7 @@ impl Parallel {
         &self,
         block: &RecoveredBlock,
         parent: &Arc<dyn StateReader>,
-        list: &AccessList,
+        list: &Arc<AccessList>,
     ) -> Result<BlockOutcome, BlockError> {
         Ok(self.executor.execute_by_access_list(block, Arc::clone(parent), list)?.outcome)
     }
@@ -124,7 +124,7 @@ impl Execute for Parallel {
         &self,
         block: &RecoveredBlock,
         parent: Arc<dyn StateReader>,
-        list: Option<&AccessList>,
+        list: Option<&Arc<AccessList>>,
     ) -> Result<Executed, BlockError> {
         let list = list.filter(|_| self.lists != Lists::None && has_list(&self.chain, &block.header));
         let by_list = list.map(|list| self.follow(block, &parent, list));
@@ -132,7 +132,7 @@ impl Execute for Parallel {
         let execution = self.executor.execute(block, Arc::clone(&parent))?;
         let outcome = execution.outcome;
         let mut objection = by_list.as_ref().and_then(|by_list| compare::results(Ok(by_list), Ok(&outcome)));
-        let access_list = execution.record.as_ref().map(Record::access_list);
+        let access_list = execution.record.as_ref().map(|record| Arc::new(record.access_list()));
         if let (Lists::GivenAndOwn, Some(list)) = (self.lists, &access_list) {
             match self.follow(block, &parent, list) {
                 Ok(by_list) => objection = objection.or_else(|| compare::results(Ok(&by_list), Ok(&outcome))),
@@ -164,10 +164,10 @@ impl Execute for Sequential<'_> {
         &self,
         block: &RecoveredBlock,
         parent: Arc<dyn StateReader>,
-        _: Option<&AccessList>,
+        _: Option<&Arc<AccessList>>,
     ) -> Result<Executed, BlockError> {
         let (outcome, accounts) = oracle::execute_with_access_list(self.chain, block, &*parent)?;
-        let access_list = Some(AccessList { accounts, extension: None });
+        let access_list = Some(Arc::new(AccessList { accounts, extension: None }));
         Ok(Executed { outcome, record: None, access_list, objection: None })
     }
 }

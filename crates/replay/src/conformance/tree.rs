@@ -31,7 +31,7 @@ pub(super) trait Execute {
         &self,
         block: &RecoveredBlock,
         parent: Arc<dyn StateReader>,
-        list: Option<&AccessList>,
+        list: Option<&Arc<AccessList>>,
     ) -> Result<Executed, BlockError>;
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Executed {
     /// What each position did; the oracle does not say.
     pub(super) record: Option<Record>,
     /// The block's access list.
-    pub(super) access_list: Option<AccessList>,
+    pub(super) access_list: Option<Arc<AccessList>>,
     /// What another way of executing the block says differently.
     pub(super) objection: Option<String>,
 }
@@ -171,7 +171,7 @@ impl BlockTree {
     pub(super) fn import(
         &mut self,
         rlp: &[u8],
-        list: Option<&AccessList>,
+        list: Option<&Arc<AccessList>>,
         executor: &impl Execute,
         mut remark: impl FnMut(&RecoveredBlock, &Arc<MemoryState>, Result<&Executed, &BlockError>),
     ) -> Result<B256, ImportError> {
@@ -236,7 +236,7 @@ impl BlockTree {
             None => None,
         };
         let has_list = self.chain.is_amsterdam_active_at_timestamp(header.timestamp);
-        let access_list_hash = access_list.as_ref().filter(|_| has_list).map(AccessList::hash);
+        let access_list_hash = access_list.as_ref().filter(|_| has_list).map(|list| list.hash());
         let computed = Computed { state_root, transaction_roots, access_list_hash };
         Ok(check_outcome(&self.chain, header, outcome, &computed)?)
     }

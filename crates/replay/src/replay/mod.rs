@@ -243,7 +243,7 @@ impl Replay<'_> {
         &mut self,
         fixture: &Fixture,
         ground: &Ground,
-        list: Option<&AccessList>,
+        list: Option<&Arc<AccessList>>,
         truth: &BlockOutcome,
         report: &mut BlockReport,
     ) -> Result<(), Failure> {
@@ -303,7 +303,7 @@ impl Replay<'_> {
         &self,
         fixture: &Fixture,
         reader: &Arc<dyn StateReader>,
-        list: Option<&AccessList>,
+        list: Option<&Arc<AccessList>>,
         repetition: u64,
     ) -> (Timed<Result<Execution, BlockError>>, Option<Timeline>) {
         if !self.watch.records() {
@@ -315,7 +315,7 @@ impl Replay<'_> {
     }
 
     /// Tells of an execution whatever was asked for.
-    fn tell(&mut self, seen: &Seen<'_>, reader: &Arc<dyn StateReader>, list: Option<&AccessList>) {
+    fn tell(&mut self, seen: &Seen<'_>, reader: &Arc<dyn StateReader>, list: Option<&Arc<AccessList>>) {
         if let Err(error) = self.watch.add(seen) {
             self.progress.say(&format!("error: {}", chain_of(&error)));
             self.status.add(Status::Input);
@@ -361,7 +361,7 @@ impl Replay<'_> {
         &self,
         fixture: &Fixture,
         reader: &Arc<dyn StateReader>,
-        list: Option<&AccessList>,
+        list: Option<&Arc<AccessList>>,
         repetition: u64,
     ) -> Timed<Result<Execution, BlockError>> {
         match list {
@@ -375,7 +375,7 @@ impl Replay<'_> {
         &self,
         fixture: &Fixture,
         reader: &Arc<dyn StateReader>,
-        list: Option<&AccessList>,
+        list: Option<&Arc<AccessList>>,
         truth: &BlockOutcome,
     ) -> Result<CheckStatus, Failure> {
         let result = match self.arguments.mode {

@@ -1,6 +1,8 @@
 //! A block's record: what follows from it is compared with the header, and written beside the block where that is asked
 //! for.
 
+use std::sync::Arc;
+
 use alloy_hardforks::EthereumHardforks;
 use alloy_primitives::B256;
 use ropewalk_block::{AccessList, BlockOutcome, Computed, ExecutionWitness, Record, Status as CheckStatus};
@@ -20,11 +22,11 @@ use crate::{
 
 impl Replay<'_> {
     /// The list that the block is executed by, where that is how it is to be executed.
-    pub(super) fn access_list(&self, fixture: &Fixture) -> Result<Option<AccessList>, Failure> {
+    pub(super) fn access_list(&self, fixture: &Fixture) -> Result<Option<Arc<AccessList>>, Failure> {
         if self.arguments.mode != Mode::AccessList {
             return Ok(None);
         }
-        access_list::require(&fixture.directory).map(Some).map_err(Failure::Fixture)
+        access_list::require(&fixture.directory).map(|list| Some(Arc::new(list))).map_err(Failure::Fixture)
     }
 
     /// The block's record, where something is made of it. A run that records must do what any other does.
@@ -150,7 +152,7 @@ impl Replay<'_> {
         let hashes: Vec<_> = ground.recorded().iter_block_hashes().collect();
         let witness = Witness::new(root, made.state.iter().cloned(), made.codes.iter().cloned(), hashes);
         let root_after = self.session.in_pool(|| witness.state_root_after(&truth.changes));
-        let reader: std::sync::Arc<dyn StateReader> = std::sync::Arc::new(witness);
+        let reader: Arc<dyn StateReader> = Arc::new(witness);
         let run = self.runner.execute(fixture, &reader, 0).value;
         let outcome = run.as_ref().map(|execution| &execution.outcome);
         let difference = compare::results(outcome, Ok(truth));
