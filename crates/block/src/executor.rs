@@ -300,7 +300,9 @@ impl BlockExecutor {
         if let Some(list) = list {
             reads.sound(&*parent, list.accounts.iter().map(|account| account.address));
         }
-        let (are_slow, engine) = (reads.are_slow(), reads.engine(&self.engine));
+        let (are_slow, waiting) = (reads.are_slow(), reads.engine(&self.engine));
+        // By a list nobody waits: what is slow to read is read ahead.
+        let engine = if list.is_some() { &self.engine } else { waiting };
         let read_ns = if are_slow { reads.typical_ns() } else { 0 };
         let foresight = self.foresight(block, list.is_some());
         let prepared = |(index, transaction): (usize, &BlockTransaction)| {
@@ -334,7 +336,9 @@ impl BlockExecutor {
             None => memory,
         });
         match &known {
-            Some(known) if are_slow => access_list::read_ahead(&memory, known.accounts(), &*parent, engine),
+            Some(known) if are_slow => {
+                access_list::read_ahead(&memory, known.accounts(), &*parent, reads.typical_ns(), waiting);
+            }
             None if are_slow => prefetch(&memory, &block.transactions, &*parent),
             _ => {}
         }

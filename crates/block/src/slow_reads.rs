@@ -145,15 +145,14 @@ pub(crate) fn prefetch(memory: &Memory<EvmProgram>, transactions: &[BlockTransac
     }
     let addresses: Vec<_> = addresses.into_iter().collect();
     let slots: Vec<_> = slots.into_iter().collect();
-    let mut preloader = memory.preloader();
     if let Ok(accounts) = reader.accounts(&addresses) {
         for (address, account) in addresses.into_iter().zip(accounts) {
-            preloader.preload(&EvmKey::Account(address), EvmValue::Account(Box::new(account.into())));
+            memory.preload(&EvmKey::Account(address), EvmValue::Account(Box::new(account.into())));
         }
     }
     if let Ok(values) = reader.storages(&slots) {
         for ((address, slot), value) in slots.into_iter().zip(values) {
-            preloader.preload(&EvmKey::Slot(address, slot), EvmValue::Slot(value));
+            memory.preload(&EvmKey::Slot(address, slot), EvmValue::Slot(value));
         }
     }
 }

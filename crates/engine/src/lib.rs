@@ -67,7 +67,7 @@ pub use dependencies::{Dependencies, DependencyRecorder, Link};
 pub use error::RunError;
 pub use index::{Incarnation, Position, TxIndex};
 pub use known_writes::{Below, KnownWrites, MOST_PLACES};
-pub use memory::{Final, Memory, Preloader, Remains, Remnant, Written};
+pub use memory::{Final, Memory, Remains, Remnant, Written};
 pub use options::{CancelToken, Frontier, Inline, RunOptions, Schedule, Shortcuts};
 pub use pool::Engine;
 pub use probe::{AbortCause, Event, NoProbe, Probe, Turns};

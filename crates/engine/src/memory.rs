@@ -15,13 +15,11 @@
 mod fetches;
 mod folding;
 mod over;
-mod preloading;
 mod reads;
 mod remains;
 mod validation;
 mod writes;
 
-pub use preloading::Preloader;
 pub(crate) use reads::{Look, Reads};
 pub use remains::{Remains, Remnant};
 pub(crate) use validation::{Bounded, Wrong, bounded};
@@ -306,6 +304,13 @@ impl<P: Program> Memory<P> {
     /// The value of `key` before the block, where somebody needed to know it.
     pub fn base(&self, key: &P::Key) -> Option<&P::Value> {
         self.table.cell(self.table.find(key)?).base.get()
+    }
+
+    /// Records the value of `key` before the block, so that the base state is not asked for it. Does nothing where the
+    /// value is known already.
+    pub fn preload(&self, key: &P::Key, value: P::Value) {
+        // Whoever comes second brings the same value: a base state is a snapshot.
+        let _ = self.table.cell(self.intern(key)).base.set(value);
     }
 
     /// The value before the block of a cell's key, where somebody needed to know it.

@@ -3,6 +3,8 @@
 //! What the list says last of each key is what the block leaves there, if it does what the list says at every position. So nothing
 //! has to be gathered: the block's changes are what the list says, on top of the state before the block.
 
+use std::time::Instant;
+
 use alloy_eip7928::AccountChanges;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use ropewalk_engine::{Engine, Memory, Position};
@@ -14,47 +16,58 @@ use super::{
     known::{KnownList, NEVER},
 };
 
-/// Reads in one batch.
+/// Reads in one batch, and in one where a batch is known to take little longer than a read.
 const BATCH: usize = 64;
+const LARGE_BATCH: usize = 256;
 
-/// Batches that are worth another thread.
-const LEAST_BATCHES: usize = 1;
+/// A batch takes little longer than a read where it takes less than one in so many of its reads would.
+const LITTLE: u64 = 8;
+
+/// Threads that read large batches: more of them wake each other up.
+const FEW: usize = 4;
 
 /// Accounts that are worth another thread.
 const LEAST_ACCOUNTS: usize = 512;
 
 /// Reads ahead what the list names, in batches, on the engine's threads. What cannot be read is left out: it may be that nothing
-/// needs it.
+/// needs it. `read_ns` is what a single read takes, in nanoseconds.
 pub(crate) fn read_ahead(
     memory: &Memory<EvmProgram>,
     accounts: &[AccountChanges],
     reader: &dyn StateReader,
+    read_ns: u64,
     engine: &Engine,
 ) {
     let addresses: Vec<Address> = accounts.iter().map(|account| account.address).collect();
     let slots = |account| slots(account).map(|slot| (AccountChanges::address(account), slot));
     let slots: Vec<(Address, U256)> = accounts.iter().flat_map(slots).collect();
-    let (addresses, slots): (Vec<_>, Vec<_>) = (addresses.chunks(BATCH).collect(), slots.chunks(BATCH).collect());
-    engine.in_parts(addresses.len() + slots.len(), LEAST_BATCHES, |batches| {
-        let mut preloader = memory.preloader();
-        for batch in batches {
+    let (first, addresses) = addresses.split_at(addresses.len().min(BATCH));
+    let begun = Instant::now();
+    read_accounts(memory, first, reader);
+    let is_little = begun.elapsed().as_nanos() < u128::from(read_ns) * (first.len() as u128) / u128::from(LITTLE);
+    let (size, threads) = if is_little { (LARGE_BATCH, FEW) } else { (BATCH, engine.threads()) };
+    let (addresses, slots): (Vec<_>, Vec<_>) = (addresses.chunks(size).collect(), slots.chunks(size).collect());
+    let batches = addresses.len() + slots.len();
+    engine.in_parts(batches, batches.div_ceil(threads).max(1), |part| {
+        for batch in part {
             match batch.checked_sub(addresses.len()) {
-                None => {
-                    let values = reader.accounts(addresses[batch]).unwrap_or_default();
-                    for (address, account) in addresses[batch].iter().zip(values) {
-                        let value = EvmValue::Account(Box::new(account.into()));
-                        preloader.preload(&EvmKey::Account(*address), value);
-                    }
-                }
-                Some(batch) => {
-                    let values = reader.storages(slots[batch]).unwrap_or_default();
-                    for ((address, slot), value) in slots[batch].iter().zip(values) {
-                        preloader.preload(&EvmKey::Slot(*address, *slot), EvmValue::Slot(value));
-                    }
-                }
+                None => read_accounts(memory, addresses[batch], reader),
+                Some(batch) => read_slots(memory, slots[batch], reader),
             }
         }
     });
+}
+
+fn read_accounts(memory: &Memory<EvmProgram>, addresses: &[Address], reader: &dyn StateReader) {
+    for (address, account) in addresses.iter().zip(reader.accounts(addresses).unwrap_or_default()) {
+        memory.preload(&EvmKey::Account(*address), EvmValue::Account(Box::new(account.into())));
+    }
+}
+
+fn read_slots(memory: &Memory<EvmProgram>, slots: &[(Address, U256)], reader: &dyn StateReader) {
+    for ((address, slot), value) in slots.iter().zip(reader.storages(slots).unwrap_or_default()) {
+        memory.preload(&EvmKey::Slot(*address, *slot), EvmValue::Slot(value));
+    }
 }
 
 /// The slots that an entry names, those that change before those that do not.
@@ -86,17 +99,17 @@ pub(crate) fn changes(
         reader,
     };
     let parts = engine.in_parts(accounts, LEAST_ACCOUNTS, |accounts| {
-        let mut changes = Changes::default();
+        let mut changes = Changes { accounts: Vec::with_capacity(accounts.len()), ..Changes::default() };
         accounts.into_iter().try_for_each(|account| outlook.add_change(account, &mut changes))?;
         Ok(changes)
     });
-    let mut all = Changes::default();
-    for part in parts {
-        let mut part = part?;
+    let merged = parts.into_iter().reduce(|all, part| {
+        let (mut all, mut part) = (all?, part?);
         all.accounts.append(&mut part.accounts);
         all.codes.extend(part.codes);
-    }
-    Ok(all)
+        Ok(all)
+    });
+    merged.unwrap_or_else(|| Ok(Changes::default()))
 }
 
 /// What becomes of what the list names.

@@ -329,15 +329,19 @@ fn last_below<T>(changes: &[T], position: Position, at: impl Fn(&T) -> BlockAcce
     below.checked_sub(1).map(|last| &changes[last])
 }
 
-/// How many of changes are below a position. There is one at each position at most; who is tipped by everybody changes at all
-/// of them, and is looked at by everybody.
+/// How many of changes are below a position. There is one at each position at most, so it is looked for from there downwards, in
+/// steps that double: who is tipped by everybody changes nearly everywhere, and is looked at by everybody.
 pub(crate) fn count_below<T>(changes: &[T], position: u32, at: impl Fn(&T) -> BlockAccessIndex) -> usize {
     let is_below = |change: &T| at(change).get() < u64::from(position);
-    let most = changes.len().min(position as usize);
-    match changes[..most].last() {
-        Some(last) if !is_below(last) => changes[..most].partition_point(is_below),
-        _ => most,
+    let (mut below, mut end, mut step) = (0, changes.len().min(position as usize), 1);
+    while let Some(last) = end.checked_sub(step) {
+        if is_below(&changes[last]) {
+            below = last + 1;
+            break;
+        }
+        (end, step) = (last, 2 * step);
     }
+    below + changes[below..end].partition_point(is_below)
 }
 
 /// What a memory lies over.
@@ -382,6 +386,24 @@ impl KnownWrites<EvmProgram> for Known {
     fn change(&self, place: u32, position: Position, value: &mut EvmValue) {
         if let (Place::Account(account), EvmValue::Account(value)) = (self.0.place_of(place), value) {
             self.0.change_account(account, position, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_eip7928::NonceChange;
+    use proptest::{collection::btree_set, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn as_many_changes_are_below_a_position_as_are_counted(positions in btree_set(0..40_u32, 0..40), position in 0..45_u32) {
+            let change = |at: &u32| NonceChange::new(BlockAccessIndex::new(u64::from(*at)), 0);
+            let changes: Vec<_> = positions.iter().map(change).collect();
+            let counted = positions.iter().filter(|at| **at < position).count();
+            prop_assert_eq!(count_below(&changes, position, |change| change.block_access_index), counted);
         }
     }
 }

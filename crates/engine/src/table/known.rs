@@ -32,11 +32,6 @@ impl Known {
 }
 
 impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
-    /// The id of `key`, made now if the key is new, for a thread that names each key once and has these ids of its own, which are filled up.
-    pub(crate) fn intern_own(&self, key: &K, own: &mut Range<u32>) -> CellId {
-        self.intern_hashed(self.hash(key), key, Some(own))
-    }
-
     /// The id of `key`, made now if the key is new, for a worker who knows this of the table.
     pub(crate) fn intern_knowing(&self, key: &K, known: &mut Known) -> CellId {
         let hash = self.hash(key);
