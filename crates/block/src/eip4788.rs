@@ -1,8 +1,10 @@
 //! [EIP-4788](https://eips.ethereum.org/EIPS/eip-4788): the parent's beacon block root goes into the beacon roots
 //! contract.
 
-use alloy_eips::eip4788::BEACON_ROOTS_ADDRESS;
+use alloy_consensus::Header;
+pub(crate) use alloy_eips::eip4788::BEACON_ROOTS_ADDRESS as CONTRACT;
 use alloy_hardforks::EthereumHardforks;
+use alloy_primitives::U256;
 
 use crate::{BlockError, ChainSpec, InvalidBlock, RecoveredBlock, system_call::CommittedState};
 
@@ -27,6 +29,15 @@ pub(crate) fn store_parent_beacon_root(
         }
         return Err(InvalidBlock::GenesisParentBeaconRoot { found: root }.into());
     }
-    state.system_call(BEACON_ROOTS_ADDRESS, root.0.into())?;
+    state.system_call(CONTRACT, root.0.into())?;
     Ok(())
+}
+
+/// Roots that the contract keeps.
+const KEPT: u64 = 8191;
+
+/// The slots that the call writes to: the time's and the root's.
+pub(crate) fn slots(header: &Header) -> [U256; 2] {
+    let at = header.timestamp % KEPT;
+    [U256::from(at), U256::from(at + KEPT)]
 }

@@ -1,6 +1,5 @@
 //! [EIP-7002](https://eips.ethereum.org/EIPS/eip-7002): withdrawal requests are collected by a system contract.
 
-use alloy_eips::eip7002::WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS;
 use alloy_primitives::Bytes;
 
 use crate::{
@@ -8,7 +7,7 @@ use crate::{
     system_call::{CommittedState, collect_requests},
 };
 
-pub(crate) use alloy_eips::eip7002::WITHDRAWAL_REQUEST_TYPE;
+pub(crate) use alloy_eips::eip7002::{WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS as CONTRACT, WITHDRAWAL_REQUEST_TYPE};
 
 /// The withdrawal requests that the block's transactions filed.
 ///
@@ -18,5 +17,5 @@ pub(crate) fn withdrawal_requests(
     state: &mut impl CommittedState,
     contracts: RequestContracts,
 ) -> Result<Bytes, BlockError> {
-    collect_requests(state, WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, contracts)
+    collect_requests(state, CONTRACT, contracts)
 }

@@ -1,6 +1,5 @@
 //! [EIP-7251](https://eips.ethereum.org/EIPS/eip-7251): consolidation requests are collected by a system contract.
 
-use alloy_eips::eip7251::CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS;
 use alloy_primitives::Bytes;
 
 use crate::{
@@ -8,7 +7,7 @@ use crate::{
     system_call::{CommittedState, collect_requests},
 };
 
-pub(crate) use alloy_eips::eip7251::CONSOLIDATION_REQUEST_TYPE;
+pub(crate) use alloy_eips::eip7251::{CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS as CONTRACT, CONSOLIDATION_REQUEST_TYPE};
 
 /// The consolidation requests that the block's transactions filed.
 ///
@@ -18,5 +17,5 @@ pub(crate) fn consolidation_requests(
     state: &mut impl CommittedState,
     contracts: RequestContracts,
 ) -> Result<Bytes, BlockError> {
-    collect_requests(state, CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS, contracts)
+    collect_requests(state, CONTRACT, contracts)
 }

@@ -2,7 +2,7 @@
 //! system contracts from Amsterdam on.
 
 use alloy_evm::block::{BUILDER_DEPOSIT_REQUEST_PREDEPLOY_ADDRESS, BUILDER_EXIT_REQUEST_PREDEPLOY_ADDRESS};
-use alloy_primitives::Bytes;
+use alloy_primitives::{Address, Bytes};
 
 use crate::{
     BlockError, RequestContracts,
@@ -10,6 +10,10 @@ use crate::{
 };
 
 pub(crate) use alloy_evm::block::{BUILDER_DEPOSIT_REQUEST_TYPE, BUILDER_EXIT_REQUEST_TYPE};
+
+/// The contracts, of deposits and of exits.
+pub(crate) const CONTRACTS: [Address; 2] =
+    [BUILDER_DEPOSIT_REQUEST_PREDEPLOY_ADDRESS, BUILDER_EXIT_REQUEST_PREDEPLOY_ADDRESS];
 
 /// The builder deposit requests that the block's transactions filed.
 ///

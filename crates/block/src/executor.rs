@@ -322,15 +322,18 @@ impl BlockExecutor {
         let records = list.is_some() || record || self.options.record;
         let records = records || self.options.dependencies || self.options.footprints;
         let options = self.run_options(list.is_some(), records);
-        // Whoever is to help gets up while this thread prepares.
-        let workers = engine.rouse::<EvmProgram>(&transactions, &options);
+        // Whoever is to help gets up while this thread prepares, unless there is much to wait for first.
+        let workers = match are_slow {
+            true => engine.workers_for::<EvmProgram>(&transactions, &options),
+            false => engine.rouse::<EvmProgram>(&transactions, &options),
+        };
         let base = TimedBase::new(Arc::clone(&parent), Arc::clone(reads));
         let before_block = Arc::clone(&parent);
         let keys = expected_keys(&block.transactions);
         let memory = Memory::<EvmProgram>::new(base, keys);
-        // Where reads are slow, what a list names is read on all threads.
-        let memory = if workers == 1 && !(are_slow && list.is_some()) { memory.for_one_thread() } else { memory };
-        let known = list.map(|list| Arc::new(KnownList::new(Arc::clone(list), transactions.len())));
+        // Where reads are slow, several threads read ahead.
+        let memory = if workers == 1 && !are_slow { memory.for_one_thread() } else { memory };
+        let known = list.map(|list| Arc::new(KnownList::new(list, transactions.len())));
         let memory = Arc::new(match &known {
             Some(known) => memory.over(Known(Arc::clone(known))),
             None => memory,
@@ -339,7 +342,7 @@ impl BlockExecutor {
             Some(known) if are_slow => {
                 access_list::read_ahead(&memory, known.accounts(), &*parent, reads.typical_ns(), waiting);
             }
-            None if are_slow => prefetch(&memory, &block.transactions, &*parent),
+            None if are_slow => prefetch(&memory, (&chain, block), &*parent, waiting),
             _ => {}
         }
         let (count, record) = (transactions.len(), record || self.options.record);

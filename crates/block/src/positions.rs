@@ -15,11 +15,11 @@ use std::collections::BTreeMap;
 use alloy_consensus::ReceiptEnvelope;
 use alloy_eips::eip7685::Requests;
 use alloy_hardforks::EthereumHardforks;
-use alloy_primitives::Address;
+use alloy_primitives::{Address, U256};
 
 use crate::{
     BlockError, ChainSpec, RecoveredBlock, RequestContracts, eip779, eip2935, eip4788, eip4895, eip6110, eip7002,
-    eip7251, eip8282, rewards, system_call::CommittedState,
+    eip7251, eip8282, rewards, slow_reads::Looks, system_call::CommittedState,
 };
 
 /// Position 0: runs what comes before the transactions.
@@ -87,6 +87,30 @@ fn collect_requests(
     }
     Ok(requests)
 }
+
+/// What both positions look at for all that can be known before the block runs: of a request contract, its counts and the
+/// ends of its queue.
+pub(crate) fn looks(chain: &ChainSpec, block: &RecoveredBlock) -> Looks {
+    let (header, mut looks) = (&block.header, Looks::default());
+    looks.addresses.insert(header.beneficiary);
+    looks.addresses.extend(block.ommers.iter().map(|ommer| ommer.beneficiary));
+    looks.addresses.extend(block.withdrawals.iter().flat_map(|all| all.iter()).map(|withdrawal| withdrawal.address));
+    if chain.is_cancun_active_at_timestamp(header.timestamp) {
+        looks.add(eip4788::CONTRACT, eip4788::slots(header));
+    }
+    if chain.is_prague_active_at_timestamp(header.timestamp) {
+        looks.add(eip2935::CONTRACT, eip2935::slot(header));
+        looks.add(eip7002::CONTRACT, QUEUE);
+        looks.add(eip7251::CONTRACT, QUEUE);
+    }
+    if chain.is_amsterdam_active_at_timestamp(header.timestamp) {
+        eip8282::CONTRACTS.into_iter().for_each(|contract| looks.add(contract, QUEUE));
+    }
+    looks
+}
+
+/// Slots of a contract that collects requests (EIP-7002, EIP-7251, EIP-8282): excess, count, head and tail of the queue.
+const QUEUE: [U256; 4] = [U256::ZERO, U256::ONE, U256::from_limbs([2, 0, 0, 0]), U256::from_limbs([3, 0, 0, 0])];
 
 /// Balances that grow at the end of the block, in wei by account: one sum each, however many reasons there are.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 //!
 //! A worker that waits for the disk or the network needs no core, so many workers wait at the same time. How long the
 //! state takes to answer is measured on the way: one read in [`ONE_IN`], by the clock. From [`SLOW_NS`] on, a block's
-//! senders, recipients and access lists are read in one batch before it begins, every transaction counts as worth
+//! senders, recipients, access lists and what is looked at around the transactions are read in batches before it begins, every transaction counts as worth
 //! speculating upon, and there are [`MOST_WORKERS`] workers on threads of their own. One thread stays one thread.
 
 use std::{
@@ -20,7 +20,7 @@ use ropewalk_engine::{Base, Engine, Memory};
 use ropewalk_evm::{EvmKey, EvmProgram, EvmValue, ReaderBase};
 use ropewalk_state::{StateError, StateReader};
 
-use crate::BlockTransaction;
+use crate::{ChainSpec, RecoveredBlock, positions};
 
 /// One read in so many is timed.
 const ONE_IN: u32 = 8;
@@ -130,29 +130,72 @@ impl Base<EvmProgram> for TimedBase {
     }
 }
 
-/// Reads in one batch what the transactions themselves name. What cannot be read is read again, by whoever needs it.
-pub(crate) fn prefetch(memory: &Memory<EvmProgram>, transactions: &[BlockTransaction], reader: &dyn StateReader) {
-    let mut addresses = HashSet::<Address>::default();
-    let mut slots = HashSet::<(Address, U256)>::default();
-    for transaction in transactions {
+/// Reads in batches, all at once, what the transactions themselves name, and what is looked at before and after them. What cannot
+/// be read is read again, by whoever needs it.
+pub(crate) fn prefetch(
+    memory: &Memory<EvmProgram>,
+    (chain, block): (&ChainSpec, &RecoveredBlock),
+    reader: &dyn StateReader,
+    engine: &Engine,
+) {
+    let mut named = Looks::default();
+    for transaction in &block.transactions {
         let env = &transaction.env;
-        addresses.insert(env.caller);
-        addresses.extend(env.kind.to());
+        named.addresses.insert(env.caller);
+        named.addresses.extend(env.kind.to());
         for item in env.access_list.iter() {
-            addresses.insert(item.address);
-            slots.extend(item.storage_keys.iter().map(|slot| (item.address, U256::from_be_bytes(slot.0))));
+            named.addresses.insert(item.address);
+            named.slots.extend(item.storage_keys.iter().map(|slot| (item.address, U256::from_be_bytes(slot.0))));
         }
     }
-    let addresses: Vec<_> = addresses.into_iter().collect();
-    let slots: Vec<_> = slots.into_iter().collect();
-    if let Ok(accounts) = reader.accounts(&addresses) {
-        for (address, account) in addresses.into_iter().zip(accounts) {
-            memory.preload(&EvmKey::Account(address), EvmValue::Account(Box::new(account.into())));
+    let mut around = positions::looks(chain, block);
+    around.addresses.retain(|address| !named.addresses.contains(address));
+    let batches = [&named, &around].map(|looks| {
+        (looks.addresses.iter().copied().collect::<Vec<_>>(), looks.slots.iter().copied().collect::<Vec<_>>())
+    });
+    // What one batch fails by is not the others' fault.
+    engine.in_parts(2 * batches.len(), 1, |parts| {
+        for part in parts {
+            let (addresses, slots) = &batches[part / 2];
+            match part % 2 {
+                0 => read_accounts(memory, addresses, reader),
+                _ => read_slots(memory, slots, reader),
+            }
         }
+    });
+}
+
+/// Accounts and slots that will be looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Looks {
+    pub(crate) addresses: HashSet<Address>,
+    pub(crate) slots: HashSet<(Address, U256)>,
+}
+
+impl Looks {
+    /// Adds a contract with slots of its.
+    pub(crate) fn add(&mut self, contract: Address, slots: impl IntoIterator<Item = U256>) {
+        self.addresses.insert(contract);
+        self.slots.extend(slots.into_iter().map(|slot| (contract, slot)));
     }
-    if let Ok(values) = reader.storages(&slots) {
-        for ((address, slot), value) in slots.into_iter().zip(values) {
-            memory.preload(&EvmKey::Slot(address, slot), EvmValue::Slot(value));
-        }
+}
+
+/// Reads accounts in one batch into the memory, if all of them can be read.
+pub(crate) fn read_accounts(memory: &Memory<EvmProgram>, addresses: &[Address], reader: &dyn StateReader) {
+    if addresses.is_empty() {
+        return;
+    }
+    for (address, account) in addresses.iter().zip(reader.accounts(addresses).unwrap_or_default()) {
+        memory.preload(&EvmKey::Account(*address), EvmValue::Account(Box::new(account.into())));
+    }
+}
+
+/// The same with slots.
+pub(crate) fn read_slots(memory: &Memory<EvmProgram>, slots: &[(Address, U256)], reader: &dyn StateReader) {
+    if slots.is_empty() {
+        return;
+    }
+    for ((address, slot), value) in slots.iter().zip(reader.storages(slots).unwrap_or_default()) {
+        memory.preload(&EvmKey::Slot(*address, *slot), EvmValue::Slot(value));
     }
 }

@@ -28,7 +28,8 @@
 //! # Where to read next
 //!
 //! [`program`](Program) has the seams, `memory` and `cell` the versions, `scheduler` the order of work, `run` the
-//! worker's round, [`serial`] the twin that everything is compared with.
+//! worker's round, [`KnownWrites`] what may be said of a list before it runs, [`serial`] the twin that everything is
+//! compared with.
 //!
 //! # Example
 //!

@@ -13,11 +13,11 @@ pub struct RunOptions {
     pub schedule: Schedule,
     /// Whether frontier runs record their observations, so that the hook gets to see them.
     pub record: bool,
-    /// Whether the memory lies [over](crate::Memory::over) what each transaction is said to write: reads then find it there
-    /// and nothing is published, and where it is right nothing is run twice. Nothing is committed either: what
-    /// a kept transaction leaves is what was said of it, and what the list leaves in the end is for whoever said so to know. They must
-    /// compare each transaction's [effects](crate::Effects::each_written) with what was said, and the hook must stop the run where
-    /// they differ.
+    /// Whether the memory lies [over](crate::Memory::over) what each transaction is said to write, to be told before there is a
+    /// memory: it decides how many workers there are. Over such a memory reads find what was said and nothing is published, and where
+    /// it is right nothing is run twice. Nothing is judged or committed either: what a kept transaction leaves is what was said of it, and
+    /// what the list leaves in the end is for whoever said so to know. They must compare each transaction's
+    /// [effects](crate::Effects::each_written) with what was said, and the hook must stop the run where they differ.
     pub known_writes: bool,
     /// Cost that speculation may take, as a multiple of the summed weight of all transactions. A transaction that the
     /// budget no longer covers waits for the frontier.

@@ -110,7 +110,7 @@ impl Engine {
     }
 
     /// Workers that a list is worth. Adversarial schedules are for tests and take all there are.
-    fn workers_for<P: Program>(&self, transactions: &[P::Transaction], options: &RunOptions) -> usize {
+    pub fn workers_for<P: Program>(&self, transactions: &[P::Transaction], options: &RunOptions) -> usize {
         let inline = match options.inline {
             Inline::Automatic if options.schedule != Schedule::Normal => false,
             Inline::Automatic => {
@@ -187,6 +187,8 @@ pub(crate) struct Run<'r, P: Program, F, H, R> {
     probe: &'r R,
     options: &'r RunOptions,
     mode: Frontier,
+    /// Whether the memory lies over known writes, whatever the options say of it.
+    is_known: bool,
     crew: Crew,
     /// Entered only by the holder of the commit role, so never contended.
     hook: Mutex<&'r mut H>,
@@ -252,6 +254,7 @@ impl<'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Run<'r, P,
             probe,
             options,
             mode,
+            is_known: memory.is_over_known_writes(),
             hook: Mutex::new(hook),
             crew,
             slots: planned.iter().map(|_| Mutex::new(None)).collect(),

@@ -144,10 +144,10 @@ fn short_list_that_is_one_chain_gets_one_worker() {
 #[test]
 fn chain_that_nobody_waits_along_gets_all_workers() {
     let one_lane = list(8, MILLISECOND, |_, it| it.lane = Some(7));
-    let seeded = RunOptions { seeded: true, ..RunOptions::default() };
+    let known_writes = RunOptions { known_writes: true, ..RunOptions::default() };
     let without_lanes = Shortcuts { lanes: false, ..Shortcuts::default() };
     let without_lanes = RunOptions { shortcuts: without_lanes, ..RunOptions::default() };
-    assert_eq!([seeded, without_lanes].map(|options| workers(&one_lane, &options)), [2, 2]);
+    assert_eq!([known_writes, without_lanes].map(|options| workers(&one_lane, &options)), [2, 2]);
 }
 
 #[test]

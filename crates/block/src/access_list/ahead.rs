@@ -15,6 +15,7 @@ use super::{
     ends::{AccountEnd, Directory, Ends, SlotEnd},
     known::{KnownList, NEVER},
 };
+use crate::slow_reads::{read_accounts, read_slots};
 
 /// Reads in one batch, and in one where a batch is known to take little longer than a read.
 const BATCH: usize = 64;
@@ -56,18 +57,6 @@ pub(crate) fn read_ahead(
             }
         }
     });
-}
-
-fn read_accounts(memory: &Memory<EvmProgram>, addresses: &[Address], reader: &dyn StateReader) {
-    for (address, account) in addresses.iter().zip(reader.accounts(addresses).unwrap_or_default()) {
-        memory.preload(&EvmKey::Account(*address), EvmValue::Account(Box::new(account.into())));
-    }
-}
-
-fn read_slots(memory: &Memory<EvmProgram>, slots: &[(Address, U256)], reader: &dyn StateReader) {
-    for ((address, slot), value) in slots.iter().zip(reader.storages(slots).unwrap_or_default()) {
-        memory.preload(&EvmKey::Slot(*address, *slot), EvmValue::Slot(value));
-    }
 }
 
 /// The slots that an entry names, those that change before those that do not.

@@ -36,11 +36,14 @@ pub(crate) struct KnownList {
     /// One more than the number of the cell of each account and slot that somebody has named: it holds the value before the
     /// block. Relaxed: read when all workers have ended.
     cells: Vec<AtomicU32>,
-    /// The code that accounts get, ascending by account, made when somebody needs it.
-    codes: Vec<(u32, Vec<OnceLock<(B256, Bytecode)>>)>,
+    /// The code that accounts get, ascending by account.
+    codes: Vec<(u32, Vec<MadeCode>)>,
     /// Whether any account lost its storage.
     clears: bool,
 }
+
+/// Code with its hash, made when somebody needs it.
+type MadeCode = OnceLock<(B256, Bytecode)>;
 
 /// An account of the list.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +81,7 @@ pub(crate) enum Place {
 
 impl KnownList {
     /// Finds out where everything is in the list of a block with so many transactions.
-    pub(crate) fn new(list: Arc<AccessList>, transactions: usize) -> Self {
+    pub(crate) fn new(list: &Arc<AccessList>, transactions: usize) -> Self {
         let accounts = list.accounts.len();
         let mut known = Self {
             addresses: Vec::with_capacity(accounts),
@@ -89,7 +92,7 @@ impl KnownList {
             cells: Vec::new(),
             codes: Vec::new(),
             clears: list.extension.as_ref().is_some_and(|extension| !extension.storage_cleared.is_empty()),
-            list: Arc::clone(&list),
+            list: Arc::clone(list),
         };
         list.accounts.iter().enumerate().for_each(|(at, account)| known.add(at, account));
         known.cells = (0..known.numbers()).map(|_| AtomicU32::new(0)).collect();
@@ -272,7 +275,7 @@ impl KnownList {
         (*hash, Some(code.clone()))
     }
 
-    fn made_code(&self, account: usize, change: usize) -> &OnceLock<(B256, Bytecode)> {
+    fn made_code(&self, account: usize, change: usize) -> &MadeCode {
         let at = self.codes.binary_search_by_key(&(account as u32), |(account, _)| *account);
         &self.codes[at.expect("there is an entry for each account that gets code")].1[change]
     }

@@ -1,6 +1,13 @@
 //! States that are slow to answer: the outcome is the same, and more workers wait for it.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use ropewalk_block::{ExecutorOptions, Frontier, Schedule, SlowReads};
@@ -89,4 +96,90 @@ fn state_in_memory_is_not_slow() {
         let execution = case.executor_with(way(2), options).execute(&case.block(), case.reader());
         assert!(execution.expect("a valid block").stats.workers <= 2);
     }
+}
+
+/// Takes its time for single look-ups and for batches alike, and counts the single ones.
+struct Batching {
+    state: Arc<dyn StateReader>,
+    singles: AtomicUsize,
+}
+
+impl Batching {
+    fn single(&self) {
+        self.singles.fetch_add(1, Ordering::Relaxed);
+        Slow::wait();
+    }
+}
+
+impl StateReader for Batching {
+    fn account(&self, address: &Address) -> Result<Option<Account>, StateError> {
+        self.single();
+        self.state.account(address)
+    }
+
+    fn storage(&self, address: &Address, slot: &U256) -> Result<U256, StateError> {
+        self.single();
+        self.state.storage(address, slot)
+    }
+
+    fn storage_is_empty(&self, address: &Address) -> Result<bool, StateError> {
+        self.state.storage_is_empty(address)
+    }
+
+    fn code(&self, hash: &B256) -> Result<Bytes, StateError> {
+        self.state.code(hash)
+    }
+
+    fn block_hash(&self, number: u64) -> Result<B256, StateError> {
+        self.state.block_hash(number)
+    }
+
+    fn accounts(&self, addresses: &[Address]) -> Result<Vec<Option<Account>>, StateError> {
+        Slow::wait();
+        self.state.accounts(addresses)
+    }
+
+    fn storages(&self, slots: &[(Address, U256)]) -> Result<Vec<U256>, StateError> {
+        Slow::wait();
+        self.state.storages(slots)
+    }
+}
+
+#[test]
+fn by_a_list_slow_state_is_read_in_batches_before_anything_runs() {
+    let case = counting();
+    let (block, parent) = (case.block(), case.reader());
+    let recording = ExecutorOptions { record: true, ..case.options(way(2)) };
+    let own = case.executor_with(way(2), recording).execute(&block, Arc::clone(&parent)).expect("a valid block");
+    let list = Arc::new(own.record.expect("asked for").access_list());
+    for threads in [1, 2] {
+        let reads = Arc::new(SlowReads::default());
+        // Whether reads are slow is found out by three of them.
+        for singles in [3, 0] {
+            let state = Arc::new(Batching { state: Arc::clone(&parent), singles: AtomicUsize::new(0) });
+            let options = ExecutorOptions { reads: Arc::clone(&reads), ..case.options(way(threads)) };
+            let reader: Arc<dyn StateReader> = Arc::clone(&state) as _;
+            let by_list = case.executor_with(way(threads), options).execute_by_access_list(&block, reader, &list);
+            assert_eq!(by_list.expect("its own list").outcome, own.outcome, "{threads} threads");
+            assert_eq!(state.singles.load(Ordering::Relaxed), singles, "{threads} threads");
+        }
+    }
+}
+
+#[test]
+fn what_is_looked_at_around_the_transactions_of_a_slow_state_is_read_in_batches() {
+    let world = World::new();
+    let case = Case::new(Fork::Prague, &world, &[]);
+    let (block, parent) = (case.block(), case.reader());
+    let reads = Arc::new(SlowReads::default());
+    let singles: Vec<_> = (0..40)
+        .map(|_| {
+            let state = Arc::new(Batching { state: Arc::clone(&parent), singles: AtomicUsize::new(0) });
+            let options = ExecutorOptions { reads: Arc::clone(&reads), ..case.options(way(2)) };
+            let reader: Arc<dyn StateReader> = Arc::clone(&state) as _;
+            case.executor_with(way(2), options).execute(&block, reader).expect("a valid block");
+            state.singles.load(Ordering::Relaxed)
+        })
+        .collect();
+    assert!(singles[0] > 0 && singles[39] == 0, "{singles:?}");
 }

@@ -275,7 +275,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
 
     /// Makes an incarnation's writes visible, and puts its result where the commit finds it.
     fn publish(&mut self, index: TxIndex, incarnation: Incarnation, mut attempt: Box<Attempt<P>>) -> Report {
-        if self.run.options.known_writes {
+        if self.run.is_known {
             if let Some(former) = self.put(index, attempt) {
                 self.discard(former);
             }
@@ -304,7 +304,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
     }
 
     fn publish_all(&mut self) -> Option<Report> {
-        if self.run.options.known_writes {
+        if self.run.is_known {
             return Some(Report::PublishedAll);
         }
         let memory = self.run.memory;
@@ -356,7 +356,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         // A base state that fails a validation need not be asked in order: what was read may follow from what was wrong.
         if let Some(attempt) = former {
             // Known writes stay what they are.
-            if run.options.known_writes {
+            if run.is_known {
                 return self.keep(index, attempt, true, false);
             }
             let look = || run.memory.validate(index.position(), &attempt.reads, &attempt.writes, &attempt.bounded);
@@ -401,7 +401,7 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let output = attempt.output.take().expect("a result is committed once");
         let Attempt { reads, writes, published, prepared, .. } = &*attempt;
         let cost = P::cost(&output);
-        let is_known = run.options.known_writes;
+        let is_known = run.is_known;
         let prepared = if is_known || *prepared { Ok(()) } else { run.memory.prepare(index.position(), writes) };
         if let Err(unresolved) = prepared {
             return self.fail(index, Failure::Interrupted(unresolved.into()));

@@ -11,8 +11,8 @@ use super::{
     machine::{Factory, Machine, NoPause, Output, State, Transaction},
 };
 use crate::{
-    CommitHook, Decision, Delta, Effects, Engine, Finished, Handle, Memory, Position, Program, RunError, RunOptions,
-    TxIndex, sync::Arc,
+    CommitHook, Decision, Delta, Effects, Engine, Finished, Handle, Memory, Program, RunError, RunOptions, TxIndex,
+    sync::Arc,
 };
 
 /// A list, the state before it, and what the hook does about it.
