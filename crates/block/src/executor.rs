@@ -340,7 +340,7 @@ impl BlockExecutor {
         });
         match &known {
             Some(known) if are_slow => {
-                access_list::read_ahead(&memory, known.accounts(), &*parent, reads.typical_ns(), waiting);
+                access_list::read_ahead(&memory, known.accounts(), &*parent, reads, waiting);
             }
             None if are_slow => prefetch(&memory, (&chain, block), &*parent, waiting),
             _ => {}

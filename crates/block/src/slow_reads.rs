@@ -74,6 +74,16 @@ impl SlowReads {
         self.typical_ns() >= SLOW_NS
     }
 
+    /// Takes note of a batch of reads that was begun then. One that is over before a slow read would be says that reads are not slow
+    /// any more: who reads everything in batches times no others. Returns what it took, in nanoseconds.
+    pub(crate) fn note_batch(&self, begun: Instant) -> u64 {
+        let took = elapsed_ns(begun);
+        if took < SLOW_NS {
+            self.typical_ns.store(took, Ordering::Relaxed);
+        }
+        took
+    }
+
     /// The engine to run a block on: `usual`, or one of more threads than cores. Without the threads it is `usual` too.
     pub(crate) fn engine<'e>(&'e self, usual: &'e Engine) -> &'e Engine {
         if !self.are_slow() || usual.threads() == 1 || usual.threads() >= MOST_WORKERS {

@@ -15,7 +15,7 @@ use super::{
     ends::{AccountEnd, Directory, Ends, SlotEnd},
     known::{KnownList, NEVER},
 };
-use crate::slow_reads::{read_accounts, read_slots};
+use crate::slow_reads::{SlowReads, read_accounts, read_slots};
 
 /// Reads in one batch, and in one where a batch is known to take little longer than a read.
 const BATCH: usize = 64;
@@ -31,12 +31,12 @@ const FEW: usize = 4;
 const LEAST_ACCOUNTS: usize = 512;
 
 /// Reads ahead what the list names, in batches, on the engine's threads. What cannot be read is left out: it may be that nothing
-/// needs it. `read_ns` is what a single read takes, in nanoseconds.
+/// needs it.
 pub(crate) fn read_ahead(
     memory: &Memory<EvmProgram>,
     accounts: &[AccountChanges],
     reader: &dyn StateReader,
-    read_ns: u64,
+    reads: &SlowReads,
     engine: &Engine,
 ) {
     let addresses: Vec<Address> = accounts.iter().map(|account| account.address).collect();
@@ -45,7 +45,8 @@ pub(crate) fn read_ahead(
     let (first, addresses) = addresses.split_at(addresses.len().min(BATCH));
     let begun = Instant::now();
     read_accounts(memory, first, reader);
-    let is_little = begun.elapsed().as_nanos() < u128::from(read_ns) * (first.len() as u128) / u128::from(LITTLE);
+    let one_by_one = reads.typical_ns().saturating_mul(first.len() as u64);
+    let is_little = reads.note_batch(begun) < one_by_one / LITTLE;
     let (size, threads) = if is_little { (LARGE_BATCH, FEW) } else { (BATCH, engine.threads()) };
     let (addresses, slots): (Vec<_>, Vec<_>) = (addresses.chunks(size).collect(), slots.chunks(size).collect());
     let batches = addresses.len() + slots.len();

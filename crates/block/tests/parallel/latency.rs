@@ -183,3 +183,22 @@ fn what_is_looked_at_around_the_transactions_of_a_slow_state_is_read_in_batches(
         .collect();
     assert!(singles[0] > 0 && singles[39] == 0, "{singles:?}");
 }
+
+#[test]
+fn state_that_has_become_fast_is_not_read_ahead_for_ever() {
+    let case = counting();
+    let (block, parent) = (case.block(), case.reader());
+    let recording = ExecutorOptions { record: true, ..case.options(way(2)) };
+    let own = case.executor_with(way(2), recording).execute(&block, Arc::clone(&parent)).expect("a valid block");
+    let list = Arc::new(own.record.expect("asked for").access_list());
+    let reads = Arc::new(SlowReads::default());
+    let execute = |reader: Arc<dyn StateReader>| {
+        let options = ExecutorOptions { reads: Arc::clone(&reads), ..case.options(way(2)) };
+        case.executor_with(way(2), options).execute_by_access_list(&block, reader, &list).expect("its own list");
+        reads.typical_ns()
+    };
+    let slow = execute(Arc::new(Slow(Arc::clone(&parent))));
+    assert!(slow >= 300_000, "{slow} ns");
+    // During one batch the thread may have had to wait for its core.
+    assert!((0..50).any(|_| execute(Arc::clone(&parent)) < slow / 2), "{} ns", reads.typical_ns());
+}
