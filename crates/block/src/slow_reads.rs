@@ -2,8 +2,9 @@
 //!
 //! A worker that waits for the disk or the network needs no core, so many workers wait at the same time. How long the
 //! state takes to answer is measured on the way: one read in [`ONE_IN`], by the clock. From [`SLOW_NS`] on, a block's
-//! senders, recipients, access lists and what is looked at around the transactions are read in batches before it begins, every transaction counts as worth
-//! speculating upon, and there are [`MOST_WORKERS`] workers on threads of their own. One thread stays one thread.
+//! senders, recipients and access lists, and what is looked at around the transactions, are read in batches before it
+//! begins, every transaction counts as worth speculating upon, and there are [`WORKERS`] workers on threads of their own,
+//! [`MOST_WORKERS`] from [`LONG_NS`] on. One thread stays one thread.
 
 use std::{
     cell::Cell,
@@ -30,8 +31,13 @@ const SLOW_NS: u64 = 20_000;
 const UNKNOWN_NS: u64 = 1_000;
 /// Reads by which it is found out whether reads are slow: during one of them the thread may have had to wait for its core.
 const SOUNDINGS: usize = 3;
-/// Workers that wait at the same time.
+/// Workers that wait at the same time, and those that do where a read takes longer than [`LONG_NS`]: more of them wait for fewer
+/// rounds, and for each other.
+const WORKERS: usize = 16;
 const MOST_WORKERS: usize = 32;
+/// Typical time of a read from which on there are most workers, in nanoseconds.
+const LONG_NS: u64 = 500_000;
+
 thread_local! {
     /// Reads of this thread.
     static READS: Cell<u32> = const { Cell::new(0) };
@@ -42,8 +48,8 @@ thread_local! {
 pub struct SlowReads {
     /// Zero before any was timed.
     typical_ns: AtomicU64,
-    /// Started when it is first needed.
-    engine: OnceLock<Option<Engine>>,
+    /// For reads that are slow, and for those that take long. Started when they are first needed.
+    engines: [OnceLock<Option<Engine>>; 2],
 }
 
 impl SlowReads {
@@ -86,11 +92,13 @@ impl SlowReads {
 
     /// The engine to run a block on: `usual`, or one of more threads than cores. Without the threads it is `usual` too.
     pub(crate) fn engine<'e>(&'e self, usual: &'e Engine) -> &'e Engine {
-        if !self.are_slow() || usual.threads() == 1 || usual.threads() >= MOST_WORKERS {
+        let take_long = self.typical_ns() >= LONG_NS;
+        let workers = if take_long { MOST_WORKERS } else { WORKERS };
+        if !self.are_slow() || usual.threads() == 1 || usual.threads() >= workers {
             return usual;
         }
-        let start = || Engine::new(NonZeroUsize::new(MOST_WORKERS)?).ok();
-        self.engine.get_or_init(start).as_ref().unwrap_or(usual)
+        let start = || Engine::new(NonZeroUsize::new(workers)?).ok();
+        self.engines[usize::from(take_long)].get_or_init(start).as_ref().unwrap_or(usual)
     }
 
     fn time<T>(&self, read: impl FnOnce() -> T) -> T {
@@ -118,7 +126,7 @@ fn elapsed_ns(begun: Instant) -> u64 {
 
 impl Default for SlowReads {
     fn default() -> Self {
-        Self { typical_ns: AtomicU64::new(0), engine: OnceLock::new() }
+        Self { typical_ns: AtomicU64::new(0), engines: Default::default() }
     }
 }
 
