@@ -28,8 +28,8 @@ use alloy_hardforks::EthereumHardforks;
 use alloy_primitives::{Address, B256, Bytes};
 use alloy_rlp::Decodable;
 
-pub(crate) use ahead::{changes, read_ahead};
-pub(crate) use ends::Ends;
+pub(crate) use ahead::read_ahead;
+pub(crate) use ends::{Ends, changes};
 pub use fault::{AccessListFault, AccessListPart};
 pub(crate) use follow::{Followers, Judge, Objection};
 pub(crate) use known::{Known, KnownList};
