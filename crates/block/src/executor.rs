@@ -319,8 +319,7 @@ impl BlockExecutor {
         };
         let transactions: Vec<_> = block.transactions.iter().enumerate().map(prepared).collect();
         let invalid = if list.is_some() { InvalidTransactions::Reject } else { self.options.invalid };
-        let records = list.is_some() || record || self.options.record;
-        let records = records || self.options.dependencies || self.options.footprints;
+        let records = record || self.options.record || self.options.dependencies || self.options.footprints;
         let options = self.run_options(list.is_some(), records);
         // Whoever is to help gets up while this thread prepares, unless there is much to wait for first.
         let workers = match are_slow {

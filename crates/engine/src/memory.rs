@@ -23,6 +23,7 @@ mod writes;
 pub(crate) use reads::{Look, Reads};
 pub use remains::{Remains, Remnant};
 pub(crate) use validation::{Bounded, Wrong, bounded};
+pub(crate) use writes::write_once;
 
 use std::{fmt, ops::Range};
 

@@ -16,7 +16,7 @@ use std::fmt;
 use crate::{
     CellId, Incarnation, Memory, Observation, Position, Program, TxIndex, Written,
     dirty::Dirty,
-    memory::{Estimates, Look, Reads, Unresolved, Write, Wrong},
+    memory::{Estimates, Look, Reads, Unresolved, Write, Wrong, write_once},
     run::{Dispatch, Meeting},
     scheduler::Outlook,
     sync::Arc,
@@ -190,9 +190,10 @@ impl<P: Program> View<P> {
         self.memory().is_over_known_writes()
     }
 
-    /// Whether observations are kept. Where they are not, a worker may spare itself making them.
+    /// Whether observations are kept. Where they are not, a worker may spare itself making them: on committed values, and over
+    /// [known writes](crate::KnownWrites), nobody judges an attempt by them.
     pub fn is_recording(&self) -> bool {
-        self.standing == Standing::Speculative || self.options.record
+        self.options.record || self.standing == Standing::Speculative && !self.is_over_known_writes()
     }
 
     /// Where the key of a handle is among the [known writes](crate::KnownWrites).
@@ -375,6 +376,12 @@ impl<'a, P: Program> Effects<'a, P> {
         self.writes.iter().map(move |write| (memory.key(write.cell), &write.delta))
     }
 
+    /// Its write set in the order written, each key by a handle, if it writes to none of them twice.
+    pub fn single_writes(&self) -> Option<impl Iterator<Item = (Handle, &'a P::Delta)> + use<'a, P>> {
+        let handle = |write: &'a Write<P>| (Handle { cell: write.cell, seen: NEVER_SEEN }, &write.delta);
+        write_once(self.writes).then(|| self.writes.iter().map(handle))
+    }
+
     /// Where the key of a handle is among the [known writes](crate::KnownWrites).
     pub fn place(&self, handle: Handle) -> Option<u32> {
         self.memory.place(handle.cell)
@@ -403,7 +410,7 @@ impl<'a, P: Program> Effects<'a, P> {
     pub fn written(&self) -> Result<Vec<Written<'a, P>>, P::Fault> {
         let mut written = Vec::with_capacity(self.writes.len());
         self.each_written(|Handle { cell, .. }, before, after| {
-            written.push(Written { key: self.memory.key(cell), before: before.clone(), after });
+            written.push(Written { key: self.memory.key(cell), before: before.clone(), after: after.clone() });
         })?;
         Ok(written)
     }
@@ -412,8 +419,8 @@ impl<'a, P: Program> Effects<'a, P> {
     ///
     /// # Errors
     /// As [`written`](Self::written).
-    pub fn each_written(&self, mut with: impl FnMut(Handle, &P::Value, P::Value)) -> Result<(), P::Fault> {
-        let with = |cell, before: &_, after| with(Handle { cell, seen: NEVER_SEEN }, before, after);
+    pub fn each_written(&self, mut with: impl FnMut(Handle, &P::Value, &P::Value)) -> Result<(), P::Fault> {
+        let with = |cell, before: &_, after: &_| with(Handle { cell, seen: NEVER_SEEN }, before, after);
         self.memory.each_written(self.position, self.writes, with).map_err(Unresolved::into_fault)
     }
 }

@@ -78,6 +78,19 @@ pub enum BalanceStep {
     Set(U256),
 }
 
+impl BalanceStep {
+    /// What becomes of a balance. One that would leave its range saturates.
+    #[must_use]
+    pub fn of(self, balance: U256) -> U256 {
+        match self {
+            Self::Keep => balance,
+            Self::Credit(amount) => balance.saturating_add(amount),
+            Self::Debit(amount) => balance.saturating_sub(amount),
+            Self::Set(balance) => balance,
+        }
+    }
+}
+
 /// What a transaction does to an account's existence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existence {
@@ -154,12 +167,7 @@ impl AccountDelta {
 
     /// Makes the change. A balance that would leave its range saturates.
     pub fn apply(&self, value: &mut AccountValue) {
-        match self.balance {
-            BalanceStep::Keep => {}
-            BalanceStep::Credit(amount) => value.balance = value.balance.saturating_add(amount),
-            BalanceStep::Debit(amount) => value.balance = value.balance.saturating_sub(amount),
-            BalanceStep::Set(balance) => value.balance = balance,
-        }
+        value.balance = self.balance.of(value.balance);
         if let Some(nonce) = self.nonce {
             value.nonce = nonce;
         }

@@ -88,7 +88,7 @@ impl fmt::Display for EvmKey {
 }
 
 /// The value of a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum EvmValue {
     /// Of an account. Boxed: most values are those of slots, and every cell has room for two.
     Account(Box<AccountValue>),
@@ -96,6 +96,24 @@ pub enum EvmValue {
     StorageEmpty(bool),
     /// Of a slot.
     Slot(U256),
+}
+
+impl Clone for EvmValue {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Account(value) => Self::Account(value.clone()),
+            Self::StorageEmpty(empty) => Self::StorageEmpty(*empty),
+            Self::Slot(value) => Self::Slot(*value),
+        }
+    }
+
+    /// An account takes the place of another without a new box.
+    fn clone_from(&mut self, source: &Self) {
+        match (self, source) {
+            (Self::Account(value), Self::Account(source)) => value.clone_from(source),
+            (value, source) => *value = source.clone(),
+        }
+    }
 }
 
 /// What a transaction does to a key.

@@ -49,6 +49,15 @@ struct Party {
     code_hash: B256,
 }
 
+/// A payment that was made: what it came to, and whom it looked at.
+pub(crate) struct Paid {
+    pub(crate) result: ExecutionResult,
+    pub(crate) sender: Handle,
+    pub(crate) recipient: Handle,
+    /// Whoever is tipped, if it is neither of them.
+    pub(crate) tipped: Option<Handle>,
+}
+
 /// What a payment costs.
 struct Cost {
     gas: ResultGas,
@@ -67,7 +76,7 @@ pub(crate) fn transfer(
     handler: &ObservingHandler,
     view: &mut View<EvmProgram>,
     turn: Turn,
-) -> Result<Option<ExecutionResult>, Interrupt<StateError>> {
+) -> Result<Option<Paid>, Interrupt<StateError>> {
     let Some(recipient) = plain_recipient(&machine.inner.ctx) else { return Ok(None) };
     let (sender, value) = (machine.inner.ctx.tx.caller, machine.inner.ctx.tx.value);
     let beneficiary = machine.inner.ctx.block.beneficiary;
@@ -89,16 +98,15 @@ pub(crate) fn transfer(
         return Ok(None);
     }
     let tipped = match (beneficiary, turn) {
-        (own, _) if own == sender => from.at,
-        (own, _) if own == recipient => to.at,
+        (own, _) if own == sender || own == recipient => None,
         // Everybody tips it: looking at it takes longer than all the rest while somebody commits.
-        (other, Turn::Ahead) => view.handle(&EvmKey::Account(other)),
+        (other, Turn::Ahead) => Some(view.handle(&EvmKey::Account(other))),
         (other, Turn::Own) => {
             let tipped = load(view, other)?;
             if tipped.balance.bit(U256::BITS - 1) {
                 return Ok(None);
             }
-            tipped.at
+            Some(tipped.at)
         }
     };
     let sent = sender_observation(nonce, most);
@@ -113,14 +121,16 @@ pub(crate) fn transfer(
         debit -= cost.tip;
     } else if beneficiary == recipient {
         credit += cost.tip;
-    } else {
+    }
+    if let Some(tipped) = tipped {
         view.write_to(tipped, EvmDelta::Account(AccountDelta::credit(cost.tip)));
     }
     let spent = AccountDelta { balance: BalanceStep::Debit(debit), nonce: Some(nonce + 1), ..AccountDelta::NONE };
     view.write_to(from.at, EvmDelta::Account(spent));
     view.write_to(to.at, EvmDelta::Account(AccountDelta::credit(credit)));
     let output = Output::Call(Bytes::new());
-    Ok(Some(ExecutionResult::Success { reason: SuccessReason::Stop, gas: cost.gas, logs: Vec::new(), output }))
+    let result = ExecutionResult::Success { reason: SuccessReason::Stop, gas: cost.gas, logs: Vec::new(), output };
+    Ok(Some(Paid { result, sender: from.at, recipient: to.at, tipped }))
 }
 
 const NOTHING: AccountObservation = AccountObservation::NONE;

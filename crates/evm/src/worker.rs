@@ -25,7 +25,7 @@ use crate::{
     instructions::observing_instructions,
     machine::Machine,
     spare,
-    transfer::{Turn, is_plain_under, transfer},
+    transfer::{Paid, Turn, is_plain_under, transfer},
     translate::{touched_and_empty, write_journal},
 };
 
@@ -182,22 +182,23 @@ impl EvmWorker {
     }
 
     /// What a plain payment comes to.
-    fn payment(&mut self, env: &TxEnv, result: ExecutionResult<HaltReason>, view: &mut View<EvmProgram>) -> TxOutput {
+    fn payment(&mut self, env: &TxEnv, paid: Paid, view: &View<EvmProgram>) -> TxOutput {
         let accesses = (self.notes == Notes::Accesses).then(|| Box::new(self.payment_accesses(env)));
-        let places = (self.notes == Notes::Places).then(|| Box::new(self.payment_places(env, view)));
-        TxOutput { result: Ok(result), bloom: None, inspector: None, accesses, places }
+        let places = (self.notes == Notes::Places).then(|| Box::new(self.payment_places(env, &paid, view)));
+        TxOutput { result: Ok(paid.result), bloom: None, inspector: None, accesses, places }
     }
 
     /// Where a plain payment looks.
-    fn payment_places(&mut self, env: &TxEnv, view: &mut View<EvmProgram>) -> Places {
+    fn payment_places(&mut self, env: &TxEnv, paid: &Paid, view: &View<EvmProgram>) -> Places {
         let tipped = self.machine().inner.ctx.block.beneficiary;
+        let looks = [
+            (Some(&env.caller), Some(paid.sender)),
+            (env.kind.to(), Some(paid.recipient)),
+            (Some(&tipped), paid.tipped),
+        ];
         let mut places = Places::default();
-        let recipient = env.kind.to().copied();
-        let others = recipient.into_iter().chain((Some(tipped) != recipient && tipped != env.caller).then_some(tipped));
-        for address in [env.caller].into_iter().chain(others) {
-            let key = EvmKey::Account(address);
-            let handle = view.handle(&key);
-            places.add(key, view.place(handle));
+        for (address, handle) in looks.into_iter().filter_map(|(address, handle)| address.zip(handle)) {
+            places.add(EvmKey::Account(*address), view.place(handle));
         }
         places
     }
@@ -318,7 +319,7 @@ impl Worker<EvmProgram> for EvmWorker {
         // Over known writes, what comes before is there already.
         let turn = if view.is_over_known_writes() { Turn::Own } else { Turn::Ahead };
         let paid = transfer(self.machine(), &handler, view, turn)?;
-        Ok(paid.map(|result| self.payment(env, result, view)))
+        Ok(paid.map(|paid| self.payment(env, paid, view)))
     }
 
     fn execute(
@@ -331,7 +332,7 @@ impl Worker<EvmProgram> for EvmWorker {
             self.machine().inner.ctx.tx = Arc::clone(&env);
             let handler = self.handler;
             match transfer(self.machine(), &handler, view, Turn::Own) {
-                Ok(Some(result)) => return Ok(self.payment(&env, result, view)),
+                Ok(Some(paid)) => return Ok(self.payment(&env, paid, view)),
                 // revm comes to what cannot be read in its own order: of several faults the first is the block's.
                 Ok(None) | Err(Interrupt::Fault(_)) => {}
                 Err(interrupt) => return Err(interrupt),

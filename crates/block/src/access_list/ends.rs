@@ -25,19 +25,14 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
-    /// Adds an account that ends like this, if its value before the block is known.
-    pub(super) fn add_account(&mut self, number: Option<u32>, before: Option<&EvmValue>, after: &EvmValue) {
-        let (Some(number), Some(EvmValue::Account(before)), EvmValue::Account(after)) = (number, before, after) else {
-            return;
-        };
-        self.accounts.push((number, AccountEnd::of(before.account(), after)));
+    /// Adds how an account ends.
+    pub(super) fn add_account(&mut self, number: u32, end: AccountEnd) {
+        self.accounts.push((number, end));
     }
 
-    /// Adds a slot that ends with this value, if that before the block is known.
-    pub(super) fn add_slot(&mut self, number: Option<u32>, before: Option<&EvmValue>, after: U256) {
-        if let (Some(number), Some(EvmValue::Slot(before))) = (number, before) {
-            self.slots.push((number, SlotEnd { before: *before, after }));
-        }
+    /// Adds how a slot ends.
+    pub(super) fn add_slot(&mut self, number: u32, before: U256, after: U256) {
+        self.slots.push((number, SlotEnd { before, after }));
     }
 }
 
@@ -46,15 +41,20 @@ impl Ends {
 pub(crate) struct AccountEnd {
     pub(super) before: Option<Account>,
     pub(super) after: Option<Account>,
-    /// Code that was deployed in the block.
-    pub(super) code: Option<(B256, Bytes)>,
+    /// Code that was deployed in the block. Boxed: few accounts get any.
+    pub(super) code: Option<Box<(B256, Bytes)>>,
 }
 
 impl AccountEnd {
-    fn of(before: Option<Account>, after: &AccountValue) -> Self {
+    /// What becomes of an account that keeps its code.
+    pub(super) fn without_code(before: Option<Account>, after: Account) -> Self {
+        Self { before, after: Some(after), code: None }
+    }
+
+    pub(super) fn of(before: Option<Account>, after: &AccountValue) -> Self {
         let (code, after) = (after.code.as_ref(), after.account());
         let has_new = |after: &Account| after.has_code() && before.is_none_or(|it| it.code_hash != after.code_hash);
-        let code = after.filter(has_new).and_then(|after| Some((after.code_hash, code?.original_bytes())));
+        let code = after.filter(has_new).and_then(|after| Some(Box::new((after.code_hash, code?.original_bytes()))));
         Self { before, after, code }
     }
 }
@@ -180,7 +180,7 @@ impl Outlook<'_> {
         }
         let storage_cleared = before.is_some() && cleared;
         let change = AccountChange { address: said.address, before: *before, after: *after, storage_cleared, slots };
-        changes.codes.extend(code.clone());
+        changes.codes.extend(code.as_deref().cloned());
         if !change.is_noop() {
             changes.accounts.push(change);
         }

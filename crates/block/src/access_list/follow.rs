@@ -11,18 +11,19 @@ use std::sync::{
 };
 
 use alloy_primitives::map::HashMap;
-use ropewalk_engine::{Effects, Interrupt, View, Worker, WorkerFactory};
-use ropewalk_evm::{Accesses, EvmFactory, EvmKey, EvmProgram, EvmValue, EvmWorker, Places, Transaction, TxOutput};
-use ropewalk_state::StateError;
+use ropewalk_engine::{Effects, Handle, Interrupt, View, Worker, WorkerFactory};
+use ropewalk_evm::{
+    Accesses, EvmDelta, EvmFactory, EvmKey, EvmProgram, EvmValue, EvmWorker, Places, Transaction, TxOutput,
+};
+use ropewalk_state::{Account, StateError};
 
 use super::{
-    AccessListFault, AccessListPart,
-    ends::Ends,
+    AccessListFault,
+    ends::{AccountEnd, Ends},
     known::Place,
-    produce::account_parts,
     verify::{Comparison, Verifier},
 };
-use crate::record::{AccountAccess, PositionRecord, Recorder, account_of};
+use crate::record::{AccountAccess, PositionRecord, Recorder};
 
 /// What became of a position that was compared with the list, with its record where records are kept.
 pub(crate) type Judgement = Result<Option<PositionRecord>, Objection>;
@@ -95,47 +96,82 @@ impl Judge {
 
     /// Whether a position makes the changes that the list says of it. Where it does and a storage is cleared, this may not be seen.
     fn agrees(&self, position: u32, effects: &Effects<'_, EvmProgram>, ends: &mut Ends) -> Result<bool, Objection> {
+        if !self.verifier.known().has_clears()
+            && let Some(mut writes) = effects.single_writes()
+        {
+            let mut comparison = self.verifier.begin(position);
+            if writes.all(|write| self.compare_write(&mut comparison, effects, write, ends).is_some()) {
+                return Ok(comparison.agrees());
+            }
+        }
+        self.agrees_in_full(position, effects, ends)
+    }
+
+    /// Compares a write by what the list says around it: what it has made of the key below the position need not be worked out
+    /// first. `None` where that does not do.
+    fn compare_write(
+        &self,
+        comparison: &mut Comparison<'_>,
+        effects: &Effects<'_, EvmProgram>,
+        (handle, delta): (Handle, &EvmDelta),
+        ends: &mut Ends,
+    ) -> Option<()> {
+        let known = self.verifier.known();
+        let (number, base) = (effects.place(handle)?, effects.base(handle)?);
+        match (known.place_of(number), base, delta) {
+            (Place::Changed(account, at), EvmValue::Slot(base), EvmDelta::Slot(after)) => {
+                if comparison.add_slot_write((account, at), *base, *after) {
+                    ends.add_slot(number, *base, *after);
+                }
+            }
+            (Place::Read(..), EvmValue::Slot(base), EvmDelta::Slot(after)) => return (base == after).then_some(()),
+            (Place::Account(account), EvmValue::Account(base), EvmDelta::Account(delta)) => {
+                let (balance, nonce) = comparison.add_account_write(account, base, delta)?;
+                if known.last_change(account) == comparison.position() && !known.changes_code(account) {
+                    let after = Account { balance, nonce, code_hash: base.code_hash };
+                    ends.add_account(number, AccountEnd::without_code(base.account(), after));
+                }
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// The same, whatever the writes are.
+    fn agrees_in_full(
+        &self,
+        position: u32,
+        effects: &Effects<'_, EvmProgram>,
+        ends: &mut Ends,
+    ) -> Result<bool, Objection> {
         let mut comparison = self.verifier.begin(position);
-        let compare = |handle, before: &_, after| {
+        let known = self.verifier.known();
+        let compare = |handle, before: &_, after: &_| {
             let place = effects.place(handle);
-            let first = || effects.base(handle);
+            let base = place.zip(effects.base(handle));
             match (before, after) {
                 (EvmValue::Slot(before), EvmValue::Slot(after)) => {
-                    if *before != after && comparison.add_slot(place, after) {
-                        ends.add_slot(place, first(), after);
+                    let is_last = before != after && comparison.add_slot(place, *after);
+                    if let Some((place, EvmValue::Slot(base))) = base.filter(|_| is_last) {
+                        ends.add_slot(place, *base, *after);
                     }
                 }
-                (before, after) => {
-                    let account = self.compare_account(&mut comparison, place, before, &after);
-                    if account.is_some_and(|account| self.verifier.known().last_change(account) == position) {
-                        ends.add_account(place, first(), &after);
+                (EvmValue::Account(before), EvmValue::Account(after)) => {
+                    let account = match place.map(|place| known.place_of(place)) {
+                        Some(Place::Account(account)) => Some(account),
+                        _ => None,
+                    };
+                    comparison.add_account(account, before, after);
+                    let is_last = account.is_some_and(|account| known.last_change(account) == position);
+                    if let Some((place, EvmValue::Account(base))) = base.filter(|_| is_last) {
+                        ends.add_account(place, AccountEnd::of(base.account(), after));
                     }
                 }
+                _ => {}
             }
         };
         effects.each_written(compare).map_err(Objection::State)?;
         Ok(comparison.agrees())
-    }
-
-    /// Compares what was changed of an account, part by part. Returns which it is in the list.
-    fn compare_account(
-        &self,
-        comparison: &mut Comparison<'_>,
-        place: Option<u32>,
-        before: &EvmValue,
-        after: &EvmValue,
-    ) -> Option<usize> {
-        let account = match place.map(|place| self.verifier.known().place_of(place)) {
-            Some(Place::Account(account)) => Some(account),
-            _ => None,
-        };
-        account_parts(account_of(before), account_of(after), false).for_each(|part| match (&part, after) {
-            (AccessListPart::Code(hash), EvmValue::Account(after)) => {
-                comparison.add_code(account, hash, after.code.as_ref());
-            }
-            _ => comparison.add_part(account, &part),
-        });
-        account
     }
 
     /// What was looked at, in order.

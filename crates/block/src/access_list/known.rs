@@ -171,6 +171,11 @@ impl KnownList {
         self.accounts[account].last
     }
 
+    /// Whether an account gets any code.
+    pub(crate) fn changes_code(&self, account: usize) -> bool {
+        !self.accounts()[account].code_changes.is_empty()
+    }
+
     /// Whether any account lost its storage.
     pub(crate) fn has_clears(&self) -> bool {
         self.clears

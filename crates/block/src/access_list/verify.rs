@@ -14,15 +14,15 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use alloy_eip7928::BlockAccessIndex;
-use alloy_primitives::{Address, B256, U256, keccak256};
-use revm::bytecode::Bytecode;
+use alloy_eip7928::{AccountChanges, BlockAccessIndex};
+use alloy_primitives::{Address, KECCAK256_EMPTY, U256, keccak256};
+use ropewalk_evm::{AccountDelta, AccountValue, Existence};
 use ropewalk_state::AccountChange;
 
 use super::{
     AccessList, AccessListExtension, AccessListFault, AccessListPart,
     known::{KnownList, Place, count_below},
-    produce::parts,
+    produce::{account_parts, parts},
 };
 use crate::record::{AccountAccess, PositionRecord};
 
@@ -64,17 +64,89 @@ impl Comparison<'_> {
         at + 1 == changes.len()
     }
 
-    /// Compares the code that an account gets.
-    pub(crate) fn add_code(&mut self, account: Option<usize>, hash: &B256, code: Option<&Bytecode>) {
-        let says = |account| self.verifier.known.says_code(account, self.position, hash, code);
+    /// Compares what a write makes of a slot that no clear ever hides. The list has it at this place; before the block it had this
+    /// value. Tells whether it is the last change of the slot, if it is what the list says.
+    pub(super) fn add_slot_write(&mut self, (account, at): (usize, usize), base: U256, after: U256) -> bool {
+        let changes = &self.verifier.known.accounts()[account].storage_changes[at].changes;
+        let said = Said::of(changes, self.position, |change| change.block_access_index);
+        if said.before.map_or(base, |change| change.new_value) == after {
+            return false;
+        }
         self.found += 1;
-        self.agrees &= account.is_some_and(says);
+        self.agrees &= said.at.is_some_and(|change| change.new_value == after);
+        said.is_last
+    }
+
+    /// Compares what a write makes of an account that the list has at this place and that was like this before the block. Tells
+    /// what becomes of it, if that leaves neither its code nor its existence in doubt.
+    pub(super) fn add_account_write(
+        &mut self,
+        account: usize,
+        base: &AccountValue,
+        delta: &AccountDelta,
+    ) -> Option<(U256, u64)> {
+        let AccountDelta { balance: step, nonce, code: None, existence, clears_storage: false } = *delta else {
+            return None;
+        };
+        let said = &self.verifier.known.accounts()[account];
+        let balances = Said::of(&said.balance_changes, self.position, |change| change.block_access_index);
+        let nonces = Said::of(&said.nonce_changes, self.position, |change| change.block_access_index);
+        let balance = balances.before.map_or(base.balance, |change| change.post_balance);
+        let after = step.of(balance);
+        let nonce_before = nonces.before.map_or(base.nonce, |change| change.new_nonce);
+        let nonce = nonce.unwrap_or(nonce_before);
+        if existence == Existence::Absent || after.is_zero() && nonce == 0 {
+            return None;
+        }
+        if balance != after {
+            self.found += 1;
+            self.agrees &= balances.at.is_some_and(|change| change.post_balance == after);
+        }
+        if nonce_before != nonce {
+            self.found += 1;
+            self.agrees &= nonces.at.is_some_and(|change| change.new_nonce == nonce);
+        }
+        Some((after, nonce))
+    }
+
+    /// Compares the changes of an account itself. The list has it at this place, if it names it.
+    pub(crate) fn add_account(&mut self, account: Option<usize>, before: &AccountValue, after: &AccountValue) {
+        if !after.exists || after.is_empty() {
+            let parts = account_parts(before.account(), after.account(), false);
+            return parts.for_each(|part| self.add_part(account, &part));
+        }
+        // Nothing is to be said of its existence.
+        let (balance, nonce, code_hash) = match before.exists {
+            true => (before.balance, before.nonce, before.code_hash),
+            false => (U256::ZERO, 0, KECCAK256_EMPTY),
+        };
+        let known = &self.verifier.known;
+        let said = |agrees: &dyn Fn(&AccountChanges) -> bool| account.is_some_and(|at| agrees(&known.accounts()[at]));
+        let mut agrees = true;
+        if balance != after.balance {
+            self.found += 1;
+            agrees &= said(&|said| says_balance(said, self.position, after.balance));
+        }
+        if nonce != after.nonce {
+            self.found += 1;
+            agrees &= said(&|said| says_nonce(said, self.position, after.nonce));
+        }
+        if code_hash != after.code_hash {
+            self.found += 1;
+            let says = |account| known.says_code(account, self.position, &after.code_hash, after.code.as_ref());
+            agrees &= account.is_some_and(says);
+        }
+        self.agrees &= agrees;
     }
 
     /// Compares a change of one part of an account, which the list has at this place, if it names it.
     pub(crate) fn add_part(&mut self, account: Option<usize>, part: &AccessListPart) {
         self.found += 1;
         self.agrees &= account.is_some_and(|account| self.verifier.says(account, self.position, part));
+    }
+
+    pub(super) fn position(&self) -> u32 {
+        self.position
     }
 
     /// Whether the position made all the changes that the list says of it, and no other.
@@ -142,14 +214,8 @@ impl Verifier {
         let mut extension = self.known.extension().into_iter();
         match part {
             AccessListPart::Slot { .. } => false,
-            AccessListPart::Balance(balance) => {
-                let change = at_position(&said.balance_changes, position, |change| change.block_access_index);
-                change.is_some_and(|change| change.post_balance == *balance)
-            }
-            AccessListPart::Nonce(nonce) => {
-                let change = at_position(&said.nonce_changes, position, |change| change.block_access_index);
-                change.is_some_and(|change| change.new_nonce == *nonce)
-            }
+            AccessListPart::Balance(balance) => says_balance(said, position, *balance),
+            AccessListPart::Nonce(nonce) => says_nonce(said, position, *nonce),
             AccessListPart::Code(hash) => self.known.says_code(account, position, hash, None),
             AccessListPart::StorageCleared => {
                 extension.any(|extension| extension.clears_of(said.address).any(|cleared| cleared == position))
@@ -203,6 +269,35 @@ impl Verifier {
 
 fn is_marked(seen: &AtomicBool) -> bool {
     seen.load(Ordering::Relaxed)
+}
+
+fn says_balance(said: &AccountChanges, position: u32, balance: U256) -> bool {
+    let change = at_position(&said.balance_changes, position, |change| change.block_access_index);
+    change.is_some_and(|change| change.post_balance == balance)
+}
+
+fn says_nonce(said: &AccountChanges, position: u32, nonce: u64) -> bool {
+    let change = at_position(&said.nonce_changes, position, |change| change.block_access_index);
+    change.is_some_and(|change| change.new_nonce == nonce)
+}
+
+/// What the list says of one thing before a position and at it.
+struct Said<'l, T> {
+    before: Option<&'l T>,
+    at: Option<&'l T>,
+    /// Whether it says nothing of positions after it.
+    is_last: bool,
+}
+
+impl<'l, T> Said<'l, T> {
+    fn of(changes: &'l [T], position: u32, at: impl Fn(&T) -> BlockAccessIndex) -> Self {
+        let below = count_below(changes, position, &at);
+        Self {
+            before: below.checked_sub(1).map(|last| &changes[last]),
+            at: changes.get(below).filter(|change| at(change).get() == u64::from(position)),
+            is_last: below + 1 == changes.len(),
+        }
+    }
 }
 
 /// The change at a position, if there is one.

@@ -28,8 +28,9 @@ impl<P: Program> Attempt<P> {
     /// Takes in what a worker's attempt has left in its view, which gets rid of it, and what it came to.
     pub(super) fn fill(&mut self, owner: usize, view: &mut View<P>, output: P::Output) {
         (self.reads, self.writes) = (std::mem::take(&mut view.reads), std::mem::take(&mut view.writes));
-        // Committed values are exact: what was done on them fits.
-        self.bounded = if view.is_speculative() { bounded(&self.writes) } else { SmallVec::new() };
+        // Where nothing is judged, values are exact: what was done on them fits.
+        self.bounded =
+            if view.is_speculative() && view.is_recording() { bounded(&self.writes) } else { SmallVec::new() };
         (self.output, self.owner, self.published, self.prepared) = (Some(output), owner, false, false);
     }
 

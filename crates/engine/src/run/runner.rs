@@ -287,8 +287,9 @@ impl<'a, 'r, P: Program, F: WorkerFactory<P>, H: CommitHook<P>, R: Probe> Runner
         let cells: Vec<CellId> =
             before.iter().flat_map(|former| former.writes.iter().map(|write| write.cell)).collect();
         let Attempt { reads, writes, bounded, .. } = &mut *attempt;
+        let mut told = reads.told(writes.len());
         memory.publish(position, incarnation, writes, &cells, &mut self.dirty, |cell, from, to| {
-            reads.moved(cell, from, to);
+            told.moved(cell, from, to);
             bounded.iter_mut().for_each(|bounded| bounded.moved(cell, from, to));
         });
         (attempt.published, attempt.prepared) = (true, memory.is_prepared(&attempt.writes));
