@@ -21,7 +21,7 @@ pub(crate) fn move_dao_funds(
     for account in DAO_HARDFORK_ACCOUNTS {
         let drained_wei = state.drain(account)?;
         if drained_wei > 0 {
-            state.credit(DAO_HARDFORK_BENEFICIARY, drained_wei)?;
+            state.credit([(DAO_HARDFORK_BENEFICIARY, drained_wei)])?;
         }
     }
     Ok(())

@@ -55,9 +55,7 @@ pub(crate) fn post_block(
     let mut credits = Credits::default();
     rewards::rewards(chain, block, &mut credits)?;
     eip4895::withdrawals(chain, block, &mut credits);
-    for (address, amount_wei) in credits.0 {
-        state.credit(address, amount_wei)?;
-    }
+    state.credit(credits.0)?;
     Ok(requests)
 }
 

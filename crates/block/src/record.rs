@@ -70,20 +70,22 @@ impl Recorder {
             Some(accesses) if self.accesses == Accesses::default() => self.accesses = accesses,
             accesses => self.accesses.merge(accesses),
         }
-        for written in effects.written()? {
-            match (written.key, written.before, written.after) {
-                (EvmKey::Account(address), EvmValue::Account(before), EvmValue::Account(after)) => {
-                    let entry = self.accounts.entry(*address).or_insert_with(|| Entry::of(before.account()));
-                    entry.after = after.account();
-                    self.codes.extend(new_code(&after));
-                }
-                (EvmKey::Slot(address, slot), EvmValue::Slot(before), EvmValue::Slot(after)) => {
-                    let account = effects.below(&EvmKey::Account(*address))?;
-                    let entry = self.accounts.entry(*address).or_insert_with(|| Entry::of(account_of(&account)));
-                    entry.slots.entry(*slot).or_insert((before, before)).1 = after;
-                }
-                (key, before, after) => unreachable!("{key:?} went from {before:?} to {after:?}"),
+        let mut slots = Vec::new();
+        effects.each_written(|handle, before, after| match (effects.key(handle), before, after) {
+            (EvmKey::Account(address), EvmValue::Account(before), EvmValue::Account(after)) => {
+                let entry = self.accounts.entry(*address).or_insert_with(|| Entry::of(before.account()));
+                entry.after = after.account();
+                self.codes.extend(new_code(after));
             }
+            (EvmKey::Slot(address, slot), EvmValue::Slot(before), EvmValue::Slot(after)) => {
+                slots.push((*address, *slot, *before, *after));
+            }
+            (key, before, after) => unreachable!("{key:?} went from {before:?} to {after:?}"),
+        })?;
+        for (address, slot, before, after) in slots {
+            let account = effects.below(&EvmKey::Account(address))?;
+            let entry = self.accounts.entry(address).or_insert_with(|| Entry::of(account_of(&account)));
+            entry.slots.entry(slot).or_insert((before, before)).1 = after;
         }
         // Nothing writes to the storage of an account that it destroys.
         for address in effects.writes().filter_map(destroyed) {
@@ -95,9 +97,14 @@ impl Recorder {
         Ok(())
     }
 
-    /// Takes down that an account was looked at and nothing else.
-    pub(crate) fn add_access(&mut self, address: Address) {
-        self.accesses.merge([Accesses::of_accounts([address])]);
+    /// Takes down that accounts were looked at and nothing else.
+    pub(crate) fn add_accesses(&mut self, addresses: impl IntoIterator<Item = Address>) {
+        self.accesses.merge([Accesses::of_accounts(addresses)]);
+    }
+
+    /// Whether nothing was taken down of the position.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.accounts.is_empty() && self.accesses == Accesses::default()
     }
 
     /// The record of the position, which ends here.

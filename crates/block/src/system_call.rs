@@ -25,14 +25,14 @@ pub(crate) trait CommittedState {
     /// When the state cannot be read.
     fn code_is_empty(&mut self, address: Address) -> Result<bool, BlockError>;
 
-    /// Adds `amount_wei` to a balance, creating the account where there is none; the balance saturates.
+    /// Adds to balances, in wei, creating accounts where there are none; balances saturate. No account is named twice.
     ///
     /// A credit of zero is a touch: an account that exists and is empty is deleted, an absent one stays absent
     /// (EIP-161).
     ///
     /// # Errors
     /// When the state cannot be read.
-    fn credit(&mut self, address: Address, amount_wei: u128) -> Result<(), BlockError>;
+    fn credit(&mut self, amounts_wei: impl IntoIterator<Item = (Address, u128)>) -> Result<(), BlockError>;
 
     /// Takes the whole balance in wei. The account stays, empty if nothing else is in it: draining is older than
     /// EIP-161.

@@ -240,6 +240,9 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
         C: Send,
     {
         let count = self.len();
+        if engine.parts(count, LEAST_FREED) == 1 {
+            return;
+        }
         // The last are the largest.
         let far = self.far.into_inner().into_iter().flat_map(|far| *far);
         let chunks = self.near.into_iter().chain(far).filter_map(OnceLock::into_inner);

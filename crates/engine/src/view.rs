@@ -382,6 +382,11 @@ impl<'a, P: Program> Effects<'a, P> {
         write_once(self.writes).then(|| self.writes.iter().map(handle))
     }
 
+    /// The key of a handle.
+    pub fn key(&self, handle: Handle) -> &'a P::Key {
+        self.memory.key(handle.cell)
+    }
+
     /// Where the key of a handle is among the [known writes](crate::KnownWrites).
     pub fn place(&self, handle: Handle) -> Option<u32> {
         self.memory.place(handle.cell)

@@ -111,8 +111,6 @@ pub(crate) fn changes(
     engine: &Engine,
 ) -> Result<Changes, StateError> {
     let accounts = known.accounts().len();
-    // What was noted of a storage that went later is not what became of it.
-    let noted = if known.has_clears() { &[] } else { noted };
     let outlook = Outlook {
         known,
         accounts: Directory::new(noted.iter().map(|ends| &ends.accounts[..]), 0, accounts),
@@ -161,11 +159,12 @@ impl Outlook<'_> {
                 &looked_up
             }
         };
-        let cleared = known.cleared_below(account, END).is_some();
+        let cleared = known.loses_storage(account);
         let starts_empty = before.is_none() || cleared;
         let mut slots = Vec::with_capacity(said.storage_changes.len());
         for (changes, number) in said.storage_changes.iter().zip(known.numbers_of_changes(account)) {
-            let SlotEnd { before, after } = match self.slots.get(number) {
+            // What was noted of a storage that went later is not what became of it.
+            let SlotEnd { before, after } = match self.slots.get(number).filter(|_| !cleared) {
                 Some(noted) => *noted,
                 None => match known.slot_below(account, Some(changes), END) {
                     Some(after) if starts_empty => SlotEnd { before: U256::ZERO, after },

@@ -18,7 +18,7 @@ use ropewalk_evm::{
 use ropewalk_state::{Account, StateError};
 
 use super::{
-    AccessListFault,
+    AccessListFault, AccessListPart,
     ends::{AccountEnd, Ends},
     known::Place,
     verify::{Comparison, Verifier},
@@ -94,11 +94,9 @@ impl Judge {
         Ok(self.records.then_some(record))
     }
 
-    /// Whether a position makes the changes that the list says of it. Where it does and a storage is cleared, this may not be seen.
+    /// Whether a position makes the changes that the list says of it.
     fn agrees(&self, position: u32, effects: &Effects<'_, EvmProgram>, ends: &mut Ends) -> Result<bool, Objection> {
-        if !self.verifier.known().has_clears()
-            && let Some(mut writes) = effects.single_writes()
-        {
+        if let Some(mut writes) = effects.single_writes() {
             let mut comparison = self.verifier.begin(position);
             if writes.all(|write| self.compare_write(&mut comparison, effects, write, ends).is_some()) {
                 return Ok(comparison.agrees());
@@ -119,6 +117,7 @@ impl Judge {
         let known = self.verifier.known();
         let (number, base) = (effects.place(handle)?, effects.base(handle)?);
         match (known.place_of(number), base, delta) {
+            (Place::Changed(account, _) | Place::Read(account, _), ..) if known.loses_storage(account) => return None,
             (Place::Changed(account, at), EvmValue::Slot(base), EvmDelta::Slot(after)) => {
                 if comparison.add_slot_write((account, at), *base, *after) {
                     ends.add_slot(number, *base, *after);
@@ -162,6 +161,9 @@ impl Judge {
                         _ => None,
                     };
                     comparison.add_account(account, before, after);
+                    if after.destroyed && before.exists {
+                        comparison.add_part(account, &AccessListPart::StorageCleared);
+                    }
                     let is_last = account.is_some_and(|account| known.last_change(account) == position);
                     if let Some((place, EvmValue::Account(base))) = base.filter(|_| is_last) {
                         ends.add_account(place, AccountEnd::of(base.account(), after));

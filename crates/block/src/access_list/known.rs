@@ -27,8 +27,8 @@ pub(crate) struct KnownList {
     list: Arc<AccessList>,
     /// The list's addresses, where a look-up finds its way,
     addresses: Vec<Address>,
-    /// and where those begin that share their first byte.
-    by_first_byte: Box<[u32; 257]>,
+    /// and where those begin that share their first byte, if there are many.
+    by_first_byte: Option<Box<[u32; 257]>>,
     accounts: Vec<AccountEntry>,
     slots: Vec<SlotEntry>,
     /// Changes at each position.
@@ -38,8 +38,6 @@ pub(crate) struct KnownList {
     cells: Vec<AtomicU32>,
     /// The code that accounts get, ascending by account.
     codes: Vec<(u32, Vec<MadeCode>)>,
-    /// Whether any account lost its storage.
-    clears: bool,
 }
 
 /// Code with its hash, made when somebody needs it.
@@ -54,6 +52,8 @@ struct AccountEntry {
     last: u32,
     /// The number of its first slot, the numbers of accounts not counted. A slot that changes comes before those that do not.
     slots: u32,
+    /// Whether it lost its storage.
+    clears: bool,
 }
 
 /// A slot of the list.
@@ -85,30 +85,30 @@ impl KnownList {
         let accounts = list.accounts.len();
         let mut known = Self {
             addresses: Vec::with_capacity(accounts),
-            by_first_byte: Box::new([0; 257]),
+            by_first_byte: (accounts > FEW).then(|| Box::new([0; 257])),
             accounts: Vec::with_capacity(accounts),
             slots: Vec::with_capacity(4 * accounts),
             counts: vec![0; transactions + 2],
             cells: Vec::new(),
             codes: Vec::new(),
-            clears: list.extension.as_ref().is_some_and(|extension| !extension.storage_cleared.is_empty()),
             list: Arc::clone(list),
         };
         list.accounts.iter().enumerate().for_each(|(at, account)| known.add(at, account));
         known.cells = (0..known.numbers()).map(|_| AtomicU32::new(0)).collect();
         if let Some(extension) = &list.extension {
-            let clears = extension.storage_cleared.iter().copied();
-            let existence = extension.existence.iter().map(|(address, position, _)| (*address, *position));
-            for (address, position) in clears.chain(existence) {
+            let clears = extension.storage_cleared.iter().map(|(address, position)| (*address, *position, true));
+            let existence = extension.existence.iter().map(|(address, position, _)| (*address, *position, false));
+            for (address, position, clears) in clears.chain(existence) {
                 known.counts[position as usize] += 1;
                 if let Ok(account) = known.addresses.binary_search(&address) {
                     let entry = &mut known.accounts[account];
                     (entry.first, entry.last) = (entry.first.min(position), entry.last.max(position));
+                    entry.clears |= clears;
                 }
             }
         }
         let mut begin = 0;
-        known.by_first_byte.iter_mut().for_each(|end| {
+        known.by_first_byte.iter_mut().flat_map(|ends| ends.iter_mut()).for_each(|end| {
             begin = begin.max(*end);
             *end = begin;
         });
@@ -118,7 +118,9 @@ impl KnownList {
     /// Adds an account of the list, which comes after all that were added before.
     fn add(&mut self, at: usize, account: &AccountChanges) {
         self.addresses.push(account.address);
-        self.by_first_byte[usize::from(account.address[0]) + 1] = at as u32 + 1;
+        if let Some(ends) = &mut self.by_first_byte {
+            ends[usize::from(account.address[0]) + 1] = at as u32 + 1;
+        }
         let (own, slots) = (at as u32, self.slots.len() as u32);
         for (at, slot) in (0..).zip(&account.storage_changes) {
             let (first, _) = self.count(slot.changes.iter().map(|change| change.block_access_index));
@@ -130,7 +132,7 @@ impl KnownList {
         let nonces = self.count(account.nonce_changes.iter().map(|change| change.block_access_index));
         let codes = self.count(account.code_changes.iter().map(|change| change.block_access_index));
         let (first, last) = (balances.0.min(nonces.0).min(codes.0), balances.1.max(nonces.1).max(codes.1));
-        self.accounts.push(AccountEntry { first, last, slots });
+        self.accounts.push(AccountEntry { first, last, slots, clears: false });
         if !account.code_changes.is_empty() {
             self.codes.push((own, account.code_changes.iter().map(|_| OnceLock::new()).collect()));
         }
@@ -176,9 +178,9 @@ impl KnownList {
         !self.accounts()[account].code_changes.is_empty()
     }
 
-    /// Whether any account lost its storage.
-    pub(crate) fn has_clears(&self) -> bool {
-        self.clears
+    /// Whether an account lost its storage.
+    pub(crate) fn loses_storage(&self, account: usize) -> bool {
+        self.accounts[account].clears
     }
 
     pub(crate) fn accounts(&self) -> &[AccountChanges] {
@@ -217,7 +219,10 @@ impl KnownList {
     /// Where in the list an account is.
     pub(crate) fn find(&self, address: &Address) -> Option<usize> {
         let byte = usize::from(address[0]);
-        let (from, to) = (self.by_first_byte[byte] as usize, self.by_first_byte[byte + 1] as usize);
+        let (from, to) = match &self.by_first_byte {
+            Some(begins) => (begins[byte] as usize, begins[byte + 1] as usize),
+            None => (0, self.addresses.len()),
+        };
         self.addresses[from..to].binary_search(address).ok().map(|at| from + at)
     }
 
@@ -245,7 +250,7 @@ impl KnownList {
 
     /// Where an account lost its storage last below a position.
     pub(crate) fn cleared_below(&self, account: usize, position: Position) -> Option<u32> {
-        let extension = self.extension().filter(|_| self.clears)?;
+        let extension = self.extension().filter(|_| self.loses_storage(account))?;
         let address = self.accounts()[account].address;
         extension.clears_of(address).take_while(|cleared| *cleared < position.0).last()
     }
@@ -326,6 +331,9 @@ impl KnownList {
     }
 }
 
+/// Accounts among which one is found as soon as by its first byte. Tests have few.
+const FEW: usize = if cfg!(test) { 4 } else { 32 };
+
 /// The position of what never changes, which all others are below,
 pub(crate) const NEVER: u32 = u32::MAX - 1;
 /// and that of a slot which is said not to.
@@ -376,13 +384,15 @@ impl KnownWrites<EvmProgram> for Known {
             Place::Account(_) => Below::Nothing,
             Place::Changed(account, at) => {
                 let number = place as usize - self.0.accounts.len();
-                if !self.0.clears && self.0.slots[number].first >= position.0 {
+                if !self.0.loses_storage(account) && self.0.slots[number].first >= position.0 {
                     return Below::Nothing;
                 }
                 slot(self.0.slot_below(account, Some(&self.0.accounts()[account].storage_changes[at]), position))
             }
             // It may have gone with its account's storage.
-            Place::Read(account, _) if self.0.clears => slot(self.0.slot_below(account, None, position)),
+            Place::Read(account, _) if self.0.loses_storage(account) => {
+                slot(self.0.slot_below(account, None, position))
+            }
             Place::Read(..) => Below::Nothing,
             Place::StorageEmpty(account) => match self.0.cleared_below(account, position) {
                 Some(_) => Below::Value(EvmValue::StorageEmpty(true)),

@@ -48,9 +48,8 @@ impl<'a> Committed<'a> {
         }
     }
 
-    fn change(&mut self, address: Address, delta: AccountDelta) -> Result<(), BlockError> {
+    fn change(&mut self, address: Address, delta: AccountDelta) {
         self.view.write(&EvmKey::Account(address), EvmDelta::Account(delta));
-        self.commit(None)
     }
 
     fn commit(&mut self, accesses: Option<Accesses>) -> Result<(), BlockError> {
@@ -63,10 +62,10 @@ impl<'a> Committed<'a> {
         committed.map_err(|source| self.state_error(source))
     }
 
-    /// Takes down that a rule looks at an account.
-    fn note_access(&mut self, address: Address) {
+    /// Takes down that a rule looks at accounts.
+    fn note_accesses(&mut self, addresses: impl IntoIterator<Item = Address>) {
         if let Some(recorder) = &mut self.recorder {
-            recorder.add_access(address);
+            recorder.add_accesses(addresses);
         }
     }
 
@@ -91,25 +90,31 @@ impl CommittedState for Committed<'_> {
         Ok(self.account(address)?.code_hash == KECCAK256_EMPTY)
     }
 
-    fn credit(&mut self, address: Address, amount_wei: u128) -> Result<(), BlockError> {
-        self.note_access(address);
-        if amount_wei != 0 {
-            return self.change(address, AccountDelta::credit(U256::from(amount_wei)));
+    fn credit(&mut self, amounts_wei: impl IntoIterator<Item = (Address, u128)>) -> Result<(), BlockError> {
+        let mut credited = Vec::new();
+        for (address, amount_wei) in amounts_wei {
+            credited.push(address);
+            if amount_wei != 0 {
+                self.change(address, AccountDelta::credit(U256::from(amount_wei)));
+                continue;
+            }
+            let account = self.account(address)?;
+            if account.exists && account.is_empty() {
+                self.change(address, AccountDelta::DESTROY);
+            }
         }
-        let account = self.account(address)?;
-        if account.exists && account.is_empty() {
-            self.change(address, AccountDelta::DESTROY)?;
-        }
-        Ok(())
+        self.note_accesses(credited);
+        self.commit(None)
     }
 
     fn drain(&mut self, address: Address) -> Result<u128, BlockError> {
-        self.note_access(address);
+        self.note_accesses([address]);
         let AccountValue { exists, balance, .. } = self.account(address)?;
         if !balance.is_zero() {
             let existence = if exists { Existence::Present } else { Existence::Derived };
             let delta = AccountDelta { balance: BalanceStep::Debit(balance), existence, ..AccountDelta::NONE };
-            self.change(address, delta)?;
+            self.change(address, delta);
+            self.commit(None)?;
         }
         Ok(balance.saturating_to())
     }

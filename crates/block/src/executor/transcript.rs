@@ -62,6 +62,11 @@ impl<'a> Transcript<'a> {
     /// # Errors
     /// When it is not what the access list says of it.
     pub(super) fn end_position(&mut self) -> Result<(), BlockError> {
+        let says_nothing = |judge: &Judge| judge.verifier.known().count_at(self.ended) == Some(0);
+        if self.record.is_none() && self.recorder.is_empty() && self.judge.is_none_or(says_nothing) {
+            self.ended += 1;
+            return Ok(());
+        }
         let position = self.recorder.take();
         if let Some(judge) = self.judge {
             judge.verifier.check(self.ended, &position).map_err(InvalidBlock::from)?;

@@ -68,8 +68,8 @@ impl CommittedState for Recorder {
         Ok(self.without_code.contains(&address))
     }
 
-    fn credit(&mut self, address: Address, amount_wei: u128) -> Result<(), BlockError> {
-        self.deeds.push(Deed::Credit(address, amount_wei));
+    fn credit(&mut self, amounts_wei: impl IntoIterator<Item = (Address, u128)>) -> Result<(), BlockError> {
+        self.deeds.extend(amounts_wei.into_iter().map(|(address, wei)| Deed::Credit(address, wei)));
         Ok(())
     }
 
