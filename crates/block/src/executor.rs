@@ -369,7 +369,7 @@ impl BlockExecutor {
         let ran = engine.run_probed(
             &memory,
             &transactions,
-            &Followers { factory: &factory, judge },
+            &Followers { factory: &factory, judge, workers },
             &mut hook,
             &options,
             probe,

@@ -154,7 +154,7 @@ const EFFORT_OF_FORETELLING: u64 = 100;
 const MOST_EFFORT_OF_FORETELLING: u64 = 500;
 
 /// Nanoseconds that one is worth to another thread that foretells it over known writes, and compares it with them.
-const EFFORT_OF_FORETELLING_KNOWN: u64 = 400;
+const EFFORT_OF_FORETELLING_KNOWN: u64 = 2_000;
 
 /// Nanoseconds that a transaction is worth to another thread that finds what is written before it known, at least.
 const LEAST_KNOWN_EFFORT: u64 = 1_000;

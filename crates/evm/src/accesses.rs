@@ -102,17 +102,20 @@ impl Places {
         }
     }
 
-    /// What a finalised journal holds.
-    pub(crate) fn of_journal(state: &EvmState, handle: &mut StateHandle) -> Self {
-        let mut places = Self { named: SmallVec::new(), unnamed: Vec::new() };
+    /// Adds what a finalised journal holds.
+    pub(crate) fn add_journal(&mut self, state: &EvmState, handle: &mut StateHandle) {
         for (address, account) in state {
-            places.add(EvmKey::Account(*address), handle.place_of_account(address));
+            self.add(EvmKey::Account(*address), handle.place_of_account(address));
             for slot in account.storage.keys() {
                 let key = EvmKey::Slot(*address, *slot);
-                places.add(key, handle.place_of(&key));
+                self.add(key, handle.place_of(&key));
             }
         }
-        places
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.named.clear();
+        self.unnamed.clear();
     }
 }
 

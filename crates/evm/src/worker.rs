@@ -148,6 +148,8 @@ pub struct EvmWorker {
     accesses: Option<Box<Accesses>>,
     /// or where that is.
     places: Option<Box<Places>>,
+    /// Room for the next of those.
+    spare_places: Option<Box<Places>>,
     /// Whether an attempt is under way. Still set when the worker is given up, it was ended by a panic.
     in_attempt: bool,
     inspectors: Option<Arc<dyn InspectorFactory>>,
@@ -171,6 +173,7 @@ impl EvmWorker {
             notes: Notes::Nothing,
             accesses: None,
             places: None,
+            spare_places: None,
             in_attempt: false,
             inspectors: settings.inspectors.clone(),
             times: settings.times.clone(),
@@ -184,23 +187,26 @@ impl EvmWorker {
     /// What a plain payment comes to.
     fn payment(&mut self, env: &TxEnv, paid: Paid, view: &View<EvmProgram>) -> TxOutput {
         let accesses = (self.notes == Notes::Accesses).then(|| Box::new(self.payment_accesses(env)));
-        let places = (self.notes == Notes::Places).then(|| Box::new(self.payment_places(env, &paid, view)));
+        let places = (self.notes == Notes::Places).then(|| self.payment_places(env, &paid, view));
         TxOutput { result: Ok(paid.result), bloom: None, inspector: None, accesses, places }
     }
 
     /// Where a plain payment looks.
-    fn payment_places(&mut self, env: &TxEnv, paid: &Paid, view: &View<EvmProgram>) -> Places {
-        let tipped = self.machine().inner.ctx.block.beneficiary;
-        let looks = [
-            (Some(&env.caller), Some(paid.sender)),
-            (env.kind.to(), Some(paid.recipient)),
-            (Some(&tipped), paid.tipped),
-        ];
-        let mut places = Places::default();
+    fn payment_places(&mut self, env: &TxEnv, paid: &Paid, view: &View<EvmProgram>) -> Box<Places> {
+        let mut places = self.spare_places.take().unwrap_or_default();
+        let tipped = &self.machine().inner.ctx.block.beneficiary;
+        let looks =
+            [(Some(&env.caller), Some(paid.sender)), (env.kind.to(), Some(paid.recipient)), (Some(tipped), paid.tipped)];
         for (address, handle) in looks.into_iter().filter_map(|(address, handle)| address.zip(handle)) {
             places.add(EvmKey::Account(*address), view.place(handle));
         }
         places
+    }
+
+    /// Gives back room that came with an output.
+    pub fn reuse(&mut self, mut places: Box<Places>) {
+        places.clear();
+        self.spare_places = Some(places);
     }
 
     /// What a plain payment looks at: its parties, and whoever is tipped.
@@ -260,7 +266,7 @@ impl EvmWorker {
         run: impl FnOnce(&mut ObservingHandler, &mut Machine) -> Result<ExecutionResult<HaltReason>, MachineError>,
     ) -> Result<Result<ExecutionResult<HaltReason>, ExecutionFailure>, Interrupt<StateError>> {
         self.in_attempt = true;
-        let Self { machine, handler, accesses, places, .. } = self;
+        let Self { machine, handler, accesses, places, spare_places, .. } = self;
         (*accesses, *places) = (None, None);
         let machine = machine.as_mut().expect("a worker that is given up runs nothing");
         machine.inner.ctx.journaled_state.database.begin(view.take());
@@ -276,7 +282,9 @@ impl EvmWorker {
         let handle = &mut context.journaled_state.database;
         match notes {
             Notes::Accesses if ran.is_ok() => *accesses = Some(Box::new(Accesses::of_journal(&state, handle))),
-            Notes::Places if ran.is_ok() => *places = Some(Box::new(Places::of_journal(&state, handle))),
+            Notes::Places if ran.is_ok() => {
+                places.insert(spare_places.take().unwrap_or_default()).add_journal(&state, handle);
+            }
             _ => {}
         }
         if ran.is_ok() && !handle.is_interrupted() {

@@ -25,6 +25,12 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
+    /// Room for what one of so many workers will note.
+    pub(super) fn of_one(known: &KnownList, workers: usize) -> Self {
+        let accounts = Vec::with_capacity(known.accounts().len().div_ceil(workers.max(1)));
+        Self { accounts, slots: Vec::new() }
+    }
+
     /// Adds how an account ends.
     pub(super) fn add_account(&mut self, number: u32, end: AccountEnd) {
         self.accounts.push((number, end));

@@ -60,9 +60,13 @@ impl Judge {
     }
 
     /// Judges what an attempt left in its view, and keeps the judgement for the commit.
-    fn judge(&self, view: &View<EvmProgram>, output: &mut TxOutput, ends: &mut Ends) {
+    fn judge(&self, view: &View<EvmProgram>, output: &mut TxOutput, follower: (&mut EvmWorker, &mut Ends)) {
         let index = view.position().0 as usize - 1;
-        match self.judgement(view, output.accesses.take(), output.places.take(), ends) {
+        let (worker, ends) = follower;
+        let (accesses, places) = (output.accesses.take(), output.places.take());
+        let judgement = self.judgement(view, accesses, places.as_deref(), ends);
+        places.into_iter().for_each(|places| worker.reuse(places));
+        match judgement {
             Ok(None) => self.agreed[index].store(true, Ordering::Relaxed),
             judgement => {
                 self.agreed[index].store(false, Ordering::Relaxed);
@@ -75,18 +79,18 @@ impl Judge {
         &self,
         view: &View<EvmProgram>,
         accesses: Option<Box<Accesses>>,
-        places: Option<Box<Places>>,
+        places: Option<&Places>,
         ends: &mut Ends,
     ) -> Judgement {
         let (position, effects) = (view.position().0, view.effects());
-        if let Some(places) = places.as_ref().filter(|places| places.unnamed.is_empty()) {
+        if let Some(places) = places.filter(|places| places.unnamed.is_empty()) {
             places.named.iter().for_each(|place| self.verifier.mark(*place));
             if self.agrees(position, &effects, ends)? {
                 return Ok(None);
             }
         }
         let accesses = accesses.map(|accesses| *accesses);
-        let accesses = accesses.or_else(|| places.map(|places| self.accesses(*places)));
+        let accesses = accesses.or_else(|| places.map(|places| self.accesses(places)));
         let mut recorder = Recorder::default();
         recorder.add(&effects, accesses).map_err(Objection::State)?;
         let record = recorder.take();
@@ -177,18 +181,18 @@ impl Judge {
     }
 
     /// What was looked at, in order.
-    fn accesses(&self, places: Places) -> Accesses {
+    fn accesses(&self, places: &Places) -> Accesses {
         let known = self.verifier.known();
         let address = |account: usize| known.accounts()[account].address;
         let of_slot = |address, slot| AccountAccess { slots: vec![slot], ..AccountAccess::of(address) };
-        let named = places.named.into_iter().map(|place| match known.place_of(place) {
+        let named = places.named.iter().map(|place| match known.place_of(*place) {
             Place::Account(account) | Place::StorageEmpty(account) => AccountAccess::of(address(account)),
             Place::Changed(account, at) => {
                 of_slot(address(account), known.accounts()[account].storage_changes[at].slot)
             }
             Place::Read(account, at) => of_slot(address(account), known.accounts()[account].storage_reads[at]),
         });
-        let unnamed = places.unnamed.into_iter().map(|key| match key {
+        let unnamed = places.unnamed.iter().map(|key| match *key {
             EvmKey::Account(address) | EvmKey::StorageEmpty(address) => AccountAccess::of(address),
             EvmKey::Slot(address, slot) => of_slot(address, slot),
         });
@@ -216,6 +220,8 @@ impl Judge {
 pub(crate) struct Followers<'a> {
     pub(crate) factory: &'a EvmFactory,
     pub(crate) judge: Option<&'a Judge>,
+    /// How many are to be built, about.
+    pub(crate) workers: usize,
 }
 
 /// A worker that follows a list, if there is one.
@@ -237,7 +243,8 @@ impl<'a> WorkerFactory<EvmProgram> for Followers<'a> {
     type Worker = Follower<'a>;
 
     fn build(&self) -> Follower<'a> {
-        Follower { worker: self.factory.build(), judge: self.judge, ends: Ends::default() }
+        let ends = self.judge.map_or_else(Ends::default, |judge| Ends::of_one(judge.verifier.known(), self.workers));
+        Follower { worker: self.factory.build(), judge: self.judge, ends }
     }
 }
 
@@ -251,7 +258,7 @@ impl Worker<EvmProgram> for Follower<'_> {
         if let Some(judge) = self.judge
             && output.result.is_ok()
         {
-            judge.judge(view, &mut output, &mut self.ends);
+            judge.judge(view, &mut output, (&mut self.worker, &mut self.ends));
         }
         Ok(output)
     }
@@ -263,7 +270,7 @@ impl Worker<EvmProgram> for Follower<'_> {
     ) -> Result<Option<TxOutput>, Interrupt<StateError>> {
         let mut foretold = self.worker.foretell(transaction, view)?;
         if let (Some(judge), Some(output)) = (self.judge, &mut foretold) {
-            judge.judge(view, output, &mut self.ends);
+            judge.judge(view, output, (&mut self.worker, &mut self.ends));
         }
         Ok(foretold)
     }
