@@ -44,6 +44,8 @@ pub(crate) struct Recorder {
     accounts: BTreeMap<Address, Entry>,
     codes: BTreeMap<B256, Bytes>,
     accesses: Accesses,
+    /// Accounts that were looked at besides, in no order.
+    looked_at: Vec<Address>,
 }
 
 /// What the position has done to one account so far.
@@ -99,17 +101,20 @@ impl Recorder {
 
     /// Takes down that accounts were looked at and nothing else.
     pub(crate) fn add_accesses(&mut self, addresses: impl IntoIterator<Item = Address>) {
-        self.accesses.merge([Accesses::of_accounts(addresses)]);
+        self.looked_at.extend(addresses);
     }
 
     /// Whether nothing was taken down of the position.
     pub(crate) fn is_empty(&self) -> bool {
-        self.accounts.is_empty() && self.accesses == Accesses::default()
+        self.accounts.is_empty() && self.looked_at.is_empty() && self.accesses == Accesses::default()
     }
 
     /// The record of the position, which ends here.
     pub(crate) fn take(&mut self) -> PositionRecord {
-        let Self { accounts, codes, accesses } = std::mem::take(self);
+        let Self { accounts, codes, mut accesses, looked_at } = std::mem::take(self);
+        if !looked_at.is_empty() {
+            accesses.merge([Accesses::of_accounts(looked_at)]);
+        }
         let change = |(address, entry): (Address, Entry)| {
             let starts_empty = entry.cleared || entry.before.is_none();
             let slot = |(slot, (before, after))| {

@@ -11,18 +11,20 @@
 //!   until somebody tries again.
 
 use std::{
-    hash::{BuildHasher, Hash},
+    hash::{BuildHasher, Hasher},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use alloy_primitives::Address;
 use foldhash::quality::RandomState;
 use revm::context::TxEnv;
 
-use crate::EvmKey;
+use crate::{
+    EvmKey,
+    calls::{called, hash_called},
+};
 
 /// Kinds that are remembered; 8 bytes each, and 64 for the account or slot.
 const PLACES: usize = 1 << 13;
@@ -87,11 +89,19 @@ impl CallConflicts {
         !self.any.load(Ordering::Relaxed)
     }
 
-    /// The kind of a call. Creations and payments have none.
+    /// The kind of a call. Creations have none, and neither has what can only be a payment.
     pub fn kind(&self, tx: &TxEnv) -> Option<CallKind> {
-        let to: &Address = tx.kind.to()?;
-        let selector = tx.data.first_chunk::<4>()?;
-        Some(CallKind(self.hasher.hash_one(Call { to, selector, party: first_address(&tx.data[4..]) })))
+        let mut hasher = self.hasher.build_hasher();
+        hash_called(called(tx)?, &mut hasher);
+        if let Some(party) = tx.data.get(4..).and_then(first_address) {
+            hasher.write(party);
+        }
+        Some(CallKind(hasher.finish()))
+    }
+
+    /// Whether anything is known of a kind.
+    pub fn knows(&self, kind: CallKind) -> bool {
+        self.known(kind).is_some()
     }
 
     /// The [name](CallKind::name) of the kind that calls of this kind had better wait for, if they conflict often.
@@ -136,13 +146,6 @@ impl CallConflicts {
     }
 }
 
-#[derive(Hash)]
-struct Call<'a> {
-    to: &'a Address,
-    selector: &'a [u8; 4],
-    party: Option<&'a [u8]>,
-}
-
 /// The first argument, if it looks like an address: 20 bytes, and not all of the first four of them zero, as they are in an
 /// amount.
 fn first_address(arguments: &[u8]) -> Option<&[u8]> {
@@ -165,9 +168,10 @@ impl std::fmt::Debug for CallConflicts {
 
 #[cfg(test)]
 mod tests {
-    use alloy_primitives::{Bytes, TxKind};
+    use alloy_primitives::{Address, Bytes, TxKind};
 
     use super::*;
+    use crate::calls::GAS_OF_PAYMENT;
 
     fn call(to: u64, selector: u8, argument: &[u8]) -> TxEnv {
         let kind = TxKind::Call(Address::left_padding_from(&to.to_be_bytes()));
@@ -197,6 +201,9 @@ mod tests {
         assert_eq!(kind(&call(1, 1, &amount(3))), kind(&call(1, 1, &amount(4))));
         let creation = TxEnv { kind: TxKind::Create, data: Bytes::from_static(&[1; 40]), ..TxEnv::default() };
         assert_eq!((conflicts.kind(&creation), conflicts.kind(&call(1, 1, &[]))), (None, Some(kind(&call(1, 1, &[])))));
+        let sent = |gas_limit| TxEnv { gas_limit, data: Bytes::new(), ..call(1, 0, &[]) };
+        assert_eq!(conflicts.kind(&sent(GAS_OF_PAYMENT)), None, "nothing can run");
+        assert_eq!(kind(&sent(GAS_OF_PAYMENT + 1)), kind(&sent(90_000)));
     }
 
     #[test]

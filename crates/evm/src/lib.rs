@@ -30,6 +30,7 @@ mod accesses;
 mod account;
 mod arrivals;
 mod base;
+mod calls;
 mod code;
 mod conflicts;
 mod handle;

@@ -164,9 +164,7 @@ impl Transaction {
     /// The same transaction, whose like took so many nanoseconds.
     #[must_use]
     pub fn taking(mut self, ns: u64) -> Self {
-        if self.effort > 0 {
-            self.effort = ns.max(1);
-        }
+        self.effort = ns.max(1);
         self
     }
 

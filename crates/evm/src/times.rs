@@ -11,13 +11,14 @@
 //!   half times what it was. A thread that lost its core for a while says nothing about the call.
 
 use std::{
-    hash::{BuildHasher, Hash},
+    hash::{BuildHasher, Hasher},
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use alloy_primitives::Address;
 use foldhash::quality::RandomState;
 use revm::context::TxEnv;
+
+use crate::calls::{called, hash_called};
 
 /// Functions that are remembered; 8 bytes each.
 const PLACES: usize = 1 << 13;
@@ -57,23 +58,17 @@ impl CallTimes {
         place.store(tag << 32 | next.min(u64::from(u32::MAX)), Ordering::Relaxed);
     }
 
-    /// Where a call is noted, and as what. Creations and payments are not.
+    /// Where a call is noted, and as what.
     fn place(&self, tx: &TxEnv) -> Option<(&AtomicU64, u64)> {
-        let to: &Address = tx.kind.to()?;
-        let selector = tx.data.first_chunk::<4>()?;
-        let (input, gas_limit) = (tx.data.len().ilog2(), tx.gas_limit.checked_ilog2());
-        let hash = self.hasher.hash_one(Function { to, selector, input, gas_limit });
+        let mut hasher = self.hasher.build_hasher();
+        hash_called(called(tx)?, &mut hasher);
+        // Length in bytes, and gas limit, by their powers of two: none is the 65th.
+        let input = tx.data.len().checked_ilog2().unwrap_or(64);
+        let gas_limit = tx.gas_limit.checked_ilog2().unwrap_or(64);
+        hasher.write_u32(input << 16 | gas_limit);
+        let hash = hasher.finish();
         Some((&self.places[hash as usize % PLACES], hash >> 32))
     }
-}
-
-#[derive(Hash)]
-struct Function<'a> {
-    to: &'a Address,
-    selector: &'a [u8; 4],
-    /// Length in bytes, and gas limit, by their powers of two.
-    input: u32,
-    gas_limit: Option<u32>,
 }
 
 impl Default for CallTimes {
@@ -91,9 +86,10 @@ impl std::fmt::Debug for CallTimes {
 
 #[cfg(test)]
 mod tests {
-    use alloy_primitives::{Bytes, TxKind};
+    use alloy_primitives::{Address, Bytes, TxKind};
 
     use super::*;
+    use crate::calls::GAS_OF_PAYMENT;
 
     fn call(to: u64, data: &[u8]) -> TxEnv {
         let kind = TxKind::Call(Address::left_padding_from(&to.to_be_bytes()));
@@ -130,10 +126,19 @@ mod tests {
     fn payments_and_creations_are_not_noted() {
         let times = CallTimes::new();
         let creation = TxEnv { kind: TxKind::Create, data: Bytes::from_static(&[1; 40]), ..TxEnv::default() };
-        for tx in [creation, call(1, &[]), call(1, &[1, 2, 3])] {
+        let payment = TxEnv { gas_limit: GAS_OF_PAYMENT, ..call(1, &[]) };
+        for tx in [creation, payment, call(1, &[1, 2, 3])] {
             times.note(&tx, 5);
             assert_eq!(times.expected_ns(&tx), None);
         }
+    }
+
+    #[test]
+    fn value_sent_with_gas_for_code_is_a_call_once_it_was_seen_to_be_one() {
+        let times = CallTimes::new();
+        let deposit = |to| TxEnv { gas_limit: GAS_OF_PAYMENT + 1, ..call(to, &[]) };
+        times.note(&deposit(1), 5_000);
+        assert_eq!((times.expected_ns(&deposit(1)), times.expected_ns(&deposit(2))), (Some(5_000), None));
     }
 
     #[test]

@@ -195,8 +195,11 @@ impl EvmWorker {
     fn payment_places(&mut self, env: &TxEnv, paid: &Paid, view: &View<EvmProgram>) -> Box<Places> {
         let mut places = self.spare_places.take().unwrap_or_default();
         let tipped = &self.machine().inner.ctx.block.beneficiary;
-        let looks =
-            [(Some(&env.caller), Some(paid.sender)), (env.kind.to(), Some(paid.recipient)), (Some(tipped), paid.tipped)];
+        let looks = [
+            (Some(&env.caller), Some(paid.sender)),
+            (env.kind.to(), Some(paid.recipient)),
+            (Some(tipped), paid.tipped),
+        ];
         for (address, handle) in looks.into_iter().filter_map(|(address, handle)| address.zip(handle)) {
             places.add(EvmKey::Account(*address), view.place(handle));
         }

@@ -1,8 +1,6 @@
 //! Which transactions of a block had better wait for which, by what was learned from blocks before.
 
-use std::collections::{HashMap, hash_map::Entry};
-
-use alloy_primitives::map::HashSet;
+use alloy_primitives::map::{Entry, HashMap, HashSet};
 use ropewalk_engine::{CellId, Conflict, TxIndex};
 use ropewalk_evm::{CallConflicts, CallKind, CallTally, EvmKey};
 
@@ -20,14 +18,23 @@ pub struct Foresight<'a> {
 impl<'a> Foresight<'a> {
     /// What is known about the transactions of a block.
     pub fn of(known: &'a CallConflicts, transactions: &'a [BlockTransaction]) -> Self {
-        let mut last = HashMap::<u32, u32>::new();
-        let mut expect = |(index, transaction): (u32, &BlockTransaction)| {
-            let kind = known.kind(&transaction.env);
-            let follows = kind.and_then(|kind| last.get(&known.expected(kind)?).copied()).map(TxIndex);
-            last.extend(kind.map(|kind| (kind.name(), index)));
-            (kind, follows)
-        };
-        let expected = if known.is_empty() { Vec::new() } else { (0..).zip(transactions).map(&mut expect).collect() };
+        if known.is_empty() {
+            return Self { known, transactions, expected: Vec::new() };
+        }
+        let kinds = transactions.iter().map(|transaction| known.kind(&transaction.env));
+        let mut expected: Vec<(Option<CallKind>, Option<TxIndex>)> = kinds.map(|kind| (kind, None)).collect();
+        // Most kinds wait for none, and most are waited for by none.
+        let with = |kind: Option<CallKind>| known.expected(kind?);
+        let names: Vec<Option<u32>> = expected.iter().map(|(kind, _)| with(*kind)).collect();
+        let mut last: HashMap<u32, Option<TxIndex>> = names.iter().flatten().map(|name| (*name, None)).collect();
+        if !last.is_empty() {
+            for (index, ((kind, follows), name)) in (0..).map(TxIndex).zip(expected.iter_mut().zip(names)) {
+                *follows = name.and_then(|name| *last.get(&name)?);
+                if let Some(last) = kind.and_then(|kind| last.get_mut(&kind.name())) {
+                    *last = Some(index);
+                }
+            }
+        }
         Self { known, transactions, expected }
     }
 
@@ -42,12 +49,20 @@ impl<'a> Foresight<'a> {
         if conflicts.is_empty() && self.expected.is_empty() {
             return;
         }
-        let mut tallies = HashMap::<CallKind, CallTally>::new();
+        // Of others there is nothing to be learned: nothing is known of them, and nothing happened to them.
+        let mut tallies = HashMap::<CallKind, CallTally>::default();
+        tallies.extend(
+            conflicts.iter().filter_map(|conflict| Some((self.kind(conflict.reader.at())?, CallTally::default()))),
+        );
         for index in 0..self.transactions.len() {
             let Some(kind) = self.kind(index) else { continue };
-            let tally = tallies.entry(kind).or_default();
-            tally.transactions += 1;
-            tally.waited |= self.expected.get(index).is_some_and(|(_, lower)| lower.is_some());
+            if self.known.knows(kind) {
+                tallies.entry(kind).or_default();
+            }
+            if let Some(tally) = tallies.get_mut(&kind) {
+                tally.transactions += 1;
+                tally.waited |= self.expected.get(index).is_some_and(|(_, lower)| lower.is_some());
+            }
         }
         let mut readers = HashSet::<TxIndex>::default();
         for Conflict { reader, writer, cell } in conflicts {
