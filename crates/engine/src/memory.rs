@@ -47,6 +47,9 @@ pub struct Memory<P: Program> {
     clears: AtomicBool,
     /// The cells of these shadows, some of them twice.
     cleared: Mutex<Vec<CellId>>,
+    /// Whether anybody counts on what a key [hides](Program::hides) before the block. A hint: relaxed. Who misses it asks the base
+    /// state, which says the same.
+    heeds_hiding: AtomicBool,
     /// Position of the lowest uncommitted transaction. Written by the committing worker with release after what the
     /// transaction wrote can be seen; read with acquire by views, which learn from it that they have become the frontier.
     frontier: Padded<AtomicU32>,
@@ -128,6 +131,7 @@ impl<P: Program> Memory<P> {
             fetches: Fetches::default(),
             clears: AtomicBool::new(false),
             cleared: Mutex::default(),
+            heeds_hiding: AtomicBool::new(false),
             frontier: Padded(AtomicU32::new(0)),
             stopped: AtomicBool::new(false),
         }
@@ -260,8 +264,27 @@ impl<P: Program> Memory<P> {
         let Some(_fetching) = self.fetches.begin(id, cell, self.is_for_one_thread()) else {
             return Ok(cell.base.get().expect("somebody else has read it"));
         };
-        let value = self.base.read(self.key(id)).map_err(Unresolved::Fault)?;
+        let value = match self.is_hidden_before(id) {
+            true => P::hidden(self.key(id)),
+            false => self.base.read(self.key(id)).map_err(Unresolved::Fault)?,
+        };
         Ok(cell.base.get_or_init(|| value))
+    }
+
+    /// Whether the key of a cell is known to be hidden before the block.
+    fn is_hidden_before(&self, id: CellId) -> bool {
+        let heeds = self.heeds_hiding.load(Ordering::Relaxed);
+        heeds && self.shadow_of(id).is_some_and(|shadow| self.base_of(shadow).is_some_and(P::hides))
+    }
+
+    /// Whether the key of a cell is known to [hide](Program::hides) before the block what it shadows. What is read of that from now
+    /// on is not asked of the base state.
+    pub(crate) fn hides_before(&self, id: CellId) -> bool {
+        let hides = self.base_of(id).is_some_and(P::hides);
+        if hides && !self.heeds_hiding.load(Ordering::Relaxed) {
+            self.heeds_hiding.store(true, Ordering::Relaxed);
+        }
+        hides
     }
 
     /// Position of the last write below `position` that hides older writes of this cell's key.

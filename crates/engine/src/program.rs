@@ -50,6 +50,13 @@ pub trait Program: Sized + Send + Sync + 'static {
     /// Called only for keys that have a shadow.
     fn hidden(key: &Self::Key) -> Self::Value;
 
+    /// Whether a key with this value before the block then has [hidden](Self::hidden) all that it shadows: nobody needs to ask the
+    /// base state for those, and nobody needs to clear them.
+    fn hides(before: &Self::Value) -> bool {
+        let _ = before;
+        false
+    }
+
     /// Upper bound of the cost of one attempt, in units of the program's choice; bounds speculation.
     fn weight(transaction: &Self::Transaction) -> u64 {
         let _ = transaction;

@@ -34,6 +34,9 @@ pub(crate) struct Toy;
 pub(crate) const GROUPS: u8 = 2;
 pub(crate) const MEMBERS: u8 = 4;
 
+/// The word of a group that has nothing in its members before the block.
+pub(crate) const BARREN: u64 = 1 << 40;
+
 /// Highest balance that a bounded step upwards may lead to.
 pub(crate) const CAP: u64 = 100;
 
@@ -187,6 +190,10 @@ impl Program for Toy {
 
     fn hidden(_: &Key) -> Value {
         Value::default()
+    }
+
+    fn hides(before: &Value) -> bool {
+        before.word == BARREN
     }
 
     fn weight(transaction: &Transaction) -> u64 {

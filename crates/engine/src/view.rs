@@ -285,6 +285,12 @@ impl<P: Program> View<P> {
         Ok(value)
     }
 
+    /// Whether the value of a handle's key before the block is known to [hide](Program::hides) what it shadows. A fact, whatever
+    /// the attempt has read: there is nothing to observe.
+    pub fn hides_before(&self, handle: Handle) -> bool {
+        self.memory().hides_before(handle.cell)
+    }
+
     /// Relies on `observation` of a loaded key.
     pub fn observe(&mut self, handle: Handle, observation: P::Observation) {
         if self.is_recording() {

@@ -329,6 +329,11 @@ impl StateHandle {
         }
     }
 
+    /// Whether an account is known not to have existed before the block.
+    pub(crate) fn did_not_exist(&mut self, account: Handle) -> bool {
+        self.view().hides_before(account)
+    }
+
     pub(crate) fn write(&mut self, key: &EvmKey, delta: EvmDelta) {
         self.view().write(key, delta);
     }

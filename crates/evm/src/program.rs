@@ -263,6 +263,11 @@ impl Program for EvmProgram {
         }
     }
 
+    /// An account that does not exist has no storage.
+    fn hides(before: &EvmValue) -> bool {
+        matches!(before, EvmValue::Account(account) if !account.exists)
+    }
+
     /// Its gas limit: no attempt can use more.
     fn weight(transaction: &Transaction) -> u64 {
         transaction.env.gas_limit

@@ -4,7 +4,7 @@
 //!
 //! 1. untouched: nothing;
 //! 2. destroyed: the account goes, with its storage (EIP-6780 is already settled in the flags);
-//! 3. created: its storage starts empty;
+//! 3. created: its storage starts empty, which is to be said where the account was there before the block;
 //! 4. touched and empty: it goes (EIP-161);
 //! 5. otherwise: the balance as a step, nonce and code where they differ, and changed slots.
 //!
@@ -65,9 +65,10 @@ fn write_account(address: &Address, account: &Account, note: NoteId, spec: SpecI
         loaded.observe_emptiness(&account.info);
     }
     let existence = if eip161 || is_known { Existence::Derived } else { Existence::Present };
-    let delta = AccountDelta { existence, clears_storage: is_created, ..changes(account, handle.noted(note)) };
+    let key = handle.noted(note).handle;
+    let clears_storage = is_created && !handle.did_not_exist(key);
+    let delta = AccountDelta { existence, clears_storage, ..changes(account, handle.noted(note)) };
     if delta != AccountDelta::NONE {
-        let key = handle.noted(note).handle;
         handle.write_to(key, EvmDelta::Account(delta));
     }
     for (slot, value) in account.changed_storage_slots() {

@@ -11,7 +11,7 @@ use super::*;
 use crate::Observation;
 use crate::{
     Fields,
-    toy::{Change, GROUPS, Genesis, Key, MEMBERS, Said, Seen, Toy, Value},
+    toy::{BARREN, Change, GROUPS, Genesis, Key, MEMBERS, Said, Seen, Toy, Value},
 };
 
 /// Positions that are written at.
@@ -428,4 +428,21 @@ fn over_known_writes_what_is_committed_is_seen_at_its_own_position_alone() {
         memory.fold(Position(4), &[write(&memory, Change::step(2))], &mut Dirty::default()).expect("the base is whole");
         assert_eq!([2, 3, 4, 5].map(value), [(5, 0), (0, 0), (0, balance), (0, 4)]);
     }
+}
+
+#[test]
+fn what_a_key_hides_before_the_block_is_not_asked_of_the_base_state_once_anybody_counts_on_it() {
+    let (group, member) = (|group| Key::Group(group), |group| Key::Member(group, 0));
+    let mut genesis = Genesis::zero();
+    genesis.values.insert(group(0), Value { word: BARREN, balance: 0 });
+    let genesis = Arc::new(genesis);
+    let memory = Memory::<Toy>::new(Arc::clone(&genesis), 8);
+    let read = |key| memory.resolve(memory.intern(&key), Position(1), Estimates::Take, |value, _| *value).ok();
+    let hides = |number| memory.hides_before(memory.intern(&group(number)));
+    assert!(!hides(0), "nothing is known of it yet");
+    (0..GROUPS).for_each(|number| assert!(read(group(number)).is_some()));
+    assert_eq!([0, 1].map(hides), [true, false]);
+    assert_eq!([0, 1].map(|number| read(member(number))), [Some(Value::default()); 2]);
+    let reads = genesis.reads.lock().unwrap();
+    assert_eq!([0, 1].map(|number| reads.contains_key(&member(number))), [false, true]);
 }
