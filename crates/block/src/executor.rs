@@ -15,6 +15,7 @@ mod extract;
 mod footprint;
 mod foresight;
 mod hook;
+mod scout;
 mod shortcuts;
 mod transcript;
 
@@ -27,10 +28,12 @@ use ropewalk_engine::{
     Position as EnginePosition, Probe, RunError, RunOptions, Schedule, Stats,
 };
 use ropewalk_evm::{
-    CallConflicts, CallTimes, CodeCache, EvmFactory, EvmKey, EvmProgram, EvmSettings, Transaction, TransactionInspector,
+    CallConflicts, CallSlots, CallTimes, CodeCache, EvmFactory, EvmKey, EvmProgram, EvmSettings, Transaction,
+    TransactionInspector,
 };
 use ropewalk_state::{Changes, StateError, StateReader};
 
+pub(crate) use self::scout::Scout;
 use self::{
     committed::Committed,
     extract::committed_changes,
@@ -74,6 +77,8 @@ pub struct ExecutorOptions {
     pub times: Arc<CallTimes>,
     /// Which calls get in each other's way, learned from earlier blocks and shared between executors.
     pub conflicts: Arc<CallConflicts>,
+    /// Where calls look, learned from earlier blocks and shared between executors: where the state is slow, it is read ahead.
+    pub slots: Arc<CallSlots>,
     /// How slow the state is, known from earlier blocks and shared between executors of the same state. It decides how
     /// many workers there are, and nothing about the outcome.
     pub reads: Arc<SlowReads>,
@@ -106,6 +111,7 @@ impl Default for ExecutorOptions {
             codes: Arc::default(),
             times: Arc::default(),
             conflicts: Arc::default(),
+            slots: Arc::default(),
             shortcuts: Shortcuts::default(),
             reads: Arc::default(),
             frontier,
@@ -326,7 +332,9 @@ impl BlockExecutor {
             true => engine.workers_for::<EvmProgram>(&transactions, &options),
             false => engine.rouse::<EvmProgram>(&transactions, &options),
         };
-        let base = TimedBase::new(Arc::clone(&parent), Arc::clone(reads));
+        let slots =
+            (are_slow && list.is_none() && self.options.shortcuts.learned_slots).then_some(&*self.options.slots);
+        let base = TimedBase::new(Arc::clone(&parent), Arc::clone(reads), slots.is_some());
         let before_block = Arc::clone(&parent);
         let keys = expected_keys(&block.transactions);
         let memory = Memory::<EvmProgram>::new(base, keys);
@@ -363,13 +371,21 @@ impl BlockExecutor {
         drop(before);
         transcript.as_mut().map_or(Ok(()), Transcript::end_position)?;
 
+        let scout = slots.map(|slots| Scout::new(slots, &memory, &*before_block, &transactions));
+        scout.iter().for_each(|scout| scout.read_known(waiting));
+        let explored = scout.as_ref().filter(|_| self.options.evm.is_plain());
+        // Where there is nothing left to wait for, more threads than cores are in each other's way.
+        let engine = match explored.is_some_and(|scout| scout.explore(&factory, &memory, waiting)) {
+            true => &self.engine,
+            false => engine,
+        };
         let mut hook = Receipts::new(&chain, block, gas, invalid, transcript);
         hook.dependencies = self.options.dependencies.then(DependencyRecorder::default);
         hook.footprints = self.options.footprints.then(|| Footprints::of(&transactions));
         let ran = engine.run_probed(
             &memory,
             &transactions,
-            &Followers { factory: &factory, judge, workers },
+            &Followers { factory: &factory, judge, scout: scout.as_ref(), workers },
             &mut hook,
             &options,
             probe,

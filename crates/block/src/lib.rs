@@ -80,6 +80,6 @@ pub use ropewalk_engine::{
     Schedule, Stats, TxIndex,
 };
 pub use ropewalk_evm::{
-    CallConflicts, CallTimes, CodeCache, EvmContext, EvmKey, EvmSettings, InspectorFactory, PrecompileCustomizer,
-    TransactionInspector, field,
+    CallConflicts, CallSlots, CallTimes, CodeCache, EvmContext, EvmKey, EvmSettings, InspectorFactory,
+    PrecompileCustomizer, TransactionInspector, field,
 };

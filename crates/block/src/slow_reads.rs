@@ -7,7 +7,7 @@
 //! [`MOST_WORKERS`] from [`LONG_NS`] on. One thread stays one thread.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     num::NonZeroUsize,
     sync::{
         Arc, OnceLock,
@@ -41,6 +41,8 @@ const LONG_NS: u64 = 500_000;
 thread_local! {
     /// Reads of this thread.
     static READS: Cell<u32> = const { Cell::new(0) };
+    /// What this thread has waited for, where anybody learns from it.
+    static SINGLES: RefCell<Vec<EvmKey>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What an executor knows about its state's latency, kept from block to block.
@@ -134,16 +136,26 @@ impl Default for SlowReads {
 pub(crate) struct TimedBase {
     base: ReaderBase,
     reads: Arc<SlowReads>,
+    /// Whether what is read one by one is noted.
+    notes: bool,
 }
 
 impl TimedBase {
-    pub(crate) fn new(reader: Arc<dyn StateReader>, reads: Arc<SlowReads>) -> Self {
-        Self { base: ReaderBase::new(reader), reads }
+    pub(crate) fn new(reader: Arc<dyn StateReader>, reads: Arc<SlowReads>, notes: bool) -> Self {
+        Self { base: ReaderBase::new(reader), reads, notes }
     }
+}
+
+/// What this thread has waited for since it was asked last.
+pub(crate) fn take_singles() -> Vec<EvmKey> {
+    SINGLES.take()
 }
 
 impl Base<EvmProgram> for TimedBase {
     fn read(&self, key: &EvmKey) -> Result<EvmValue, StateError> {
+        if self.notes {
+            SINGLES.with_borrow_mut(|singles| singles.push(*key));
+        }
         self.reads.time(|| self.base.read(key))
     }
 }
@@ -191,6 +203,24 @@ pub(crate) struct Looks {
 }
 
 impl Looks {
+    pub(crate) fn add_key(&mut self, key: EvmKey) {
+        match key {
+            EvmKey::Account(address) => drop(self.addresses.insert(address)),
+            EvmKey::Slot(address, slot) => drop(self.slots.insert((address, slot))),
+            EvmKey::StorageEmpty(_) => {}
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.addresses.len() + self.slots.len()
+    }
+
+    /// Reads all of it into the memory, in one batch of each kind.
+    pub(crate) fn read(self, memory: &Memory<EvmProgram>, reader: &dyn StateReader) {
+        read_accounts(memory, &Vec::from_iter(self.addresses), reader);
+        read_slots(memory, &Vec::from_iter(self.slots), reader);
+    }
+
     /// Adds a contract with slots of its.
     pub(crate) fn add(&mut self, contract: Address, slots: impl IntoIterator<Item = U256>) {
         self.addresses.insert(contract);
@@ -198,13 +228,15 @@ impl Looks {
     }
 }
 
-/// Reads accounts in one batch into the memory, if all of them can be read.
+/// Reads accounts in one batch into the memory, those that can be read.
 pub(crate) fn read_accounts(memory: &Memory<EvmProgram>, addresses: &[Address], reader: &dyn StateReader) {
     if addresses.is_empty() {
         return;
     }
-    for (address, account) in addresses.iter().zip(reader.accounts(addresses).unwrap_or_default()) {
-        memory.preload(&EvmKey::Account(*address), EvmValue::Account(Box::new(account.into())));
+    for (address, account) in addresses.iter().zip(reader.each_account(addresses)) {
+        if let Ok(account) = account {
+            memory.preload(&EvmKey::Account(*address), EvmValue::Account(Box::new(account.into())));
+        }
     }
 }
 
@@ -213,7 +245,9 @@ pub(crate) fn read_slots(memory: &Memory<EvmProgram>, slots: &[(Address, U256)],
     if slots.is_empty() {
         return;
     }
-    for ((address, slot), value) in slots.iter().zip(reader.storages(slots).unwrap_or_default()) {
-        memory.preload(&EvmKey::Slot(*address, *slot), EvmValue::Slot(value));
+    for ((address, slot), value) in slots.iter().zip(reader.each_storage(slots)) {
+        if let Ok(value) = value {
+            memory.preload(&EvmKey::Slot(*address, *slot), EvmValue::Slot(value));
+        }
     }
 }

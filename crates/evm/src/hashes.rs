@@ -10,7 +10,7 @@
 
 use std::hash::{BuildHasher, Hasher};
 
-use alloy_primitives::{B256, keccak256};
+use alloy_primitives::{B256, U256, keccak256};
 use foldhash::fast::RandomState;
 
 /// Longest input that is remembered, in bytes.
@@ -50,6 +50,16 @@ impl Hashes {
         if self.block == 0 {
             *self = Self { remembers: self.remembers, ..Self::new() };
         }
+    }
+
+    /// The input of two words whose hash is so little below a word, and how much, if it is remembered.
+    pub(crate) fn input_before(&self, word: U256, most_behind: u64) -> Option<(&[u8; LONGEST], u64)> {
+        let mut own =
+            self.places.iter().filter(|place| place.block == self.block && usize::from(place.length) == LONGEST);
+        own.find_map(|place| {
+            let behind = word.checked_sub(place.hash.into())?;
+            (behind < U256::from(most_behind)).then(|| (&place.input, behind.to()))
+        })
     }
 
     /// The Keccak-256 hash of `input`.

@@ -42,6 +42,7 @@ mod intrinsic;
 mod machine;
 mod own_codes;
 mod program;
+mod slots;
 mod spare;
 mod times;
 mod transfer;
@@ -59,5 +60,6 @@ pub use machine::{EvmContext, TransactionInspector};
 pub use program::{
     EvmDelta, EvmKey, EvmObservation, EvmProgram, EvmValue, ExecutionFailure, Transaction, TxOutput, field,
 };
+pub use slots::{CallSlots, Site};
 pub use times::CallTimes;
 pub use worker::{EvmFactory, EvmSettings, EvmWorker, InspectorFactory, PrecompileCustomizer, WorkerShortcuts};

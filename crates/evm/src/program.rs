@@ -15,7 +15,7 @@ use revm::{
 use ropewalk_engine::{Delta, Fields, Observation, Program, TxIndex};
 use ropewalk_state::StateError;
 
-use crate::{Accesses, AccountDelta, AccountObservation, AccountValue, Places, TransactionInspector};
+use crate::{Accesses, AccountDelta, AccountObservation, AccountValue, Places, TransactionInspector, calls::called};
 
 /// Bits of the fields that make up the values.
 pub mod field {
@@ -178,6 +178,11 @@ impl Transaction {
         self
     }
 
+    /// The contract and the selector that it calls. Creations call none, and neither does what can only be a payment.
+    pub fn called(&self) -> Option<(&Address, &[u8; 4])> {
+        called(&self.env)
+    }
+
     /// revm's environment of it.
     pub fn env(&self) -> &Arc<TxEnv> {
         &self.env
@@ -233,6 +238,11 @@ pub enum ExecutionFailure {
 }
 
 impl TxOutput {
+    /// Whether the transaction did what it was to do.
+    pub fn succeeds(&self) -> bool {
+        self.result.as_ref().is_ok_and(|result| result.is_success())
+    }
+
     /// Gas that the attempt used, after refunds; zero for a transaction without result.
     pub fn gas_used(&self) -> u64 {
         self.result.as_ref().map_or(0, |result| result.gas().tx_gas_used())

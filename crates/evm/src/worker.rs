@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use alloy_evm::{EvmEnv, precompiles::PrecompilesMap};
-use alloy_primitives::{Address, Bloom, Bytes, Log};
+use alloy_primitives::{Address, B256, Bloom, Bytes, Log};
 use revm::{
     context::{
         BlockEnv, CfgEnv, Context, FrameStack, JournalTr, TxEnv,
@@ -18,8 +18,8 @@ use ropewalk_engine::{Incarnation, Interrupt, TxIndex, View, Worker, WorkerFacto
 use ropewalk_state::{StateError, StateReader};
 
 use crate::{
-    Accesses, CallTimes, CodeCache, EvmKey, EvmProgram, ExecutionFailure, Places, StateHandle, Transaction,
-    TransactionInspector, TxOutput,
+    Accesses, CallSlots, CallTimes, CodeCache, EvmKey, EvmProgram, ExecutionFailure, Places, Site, StateHandle,
+    Transaction, TransactionInspector, TxOutput,
     handler::{MachineError, ObservingHandler},
     hashes::Hashes,
     instructions::observing_instructions,
@@ -55,6 +55,13 @@ pub struct EvmSettings {
     pub times: Option<Arc<CallTimes>>,
     /// What makes workers faster and nothing else.
     pub shortcuts: WorkerShortcuts,
+}
+
+impl EvmSettings {
+    /// Whether the rules are a fork's own and nobody watches.
+    pub fn is_plain(&self) -> bool {
+        self.inspectors.is_none() && self.precompiles.is_none()
+    }
 }
 
 /// What makes workers faster and nothing else: each can be left out, to see what it is worth.
@@ -159,7 +166,7 @@ pub struct EvmWorker {
 impl EvmWorker {
     fn new(env: &EvmEnv, settings: &EvmSettings) -> Self {
         let spec = env.cfg_env.spec;
-        let is_plain = settings.inspectors.is_none() && settings.precompiles.is_none();
+        let is_plain = settings.is_plain();
         let left = if is_plain { spare::take(&env.cfg_env) } else { None };
         let mut machine = left.unwrap_or_else(|| Box::new(machine(&env.cfg_env, settings)));
         machine.inner.ctx.block = env.block_env.clone();
@@ -204,6 +211,18 @@ impl EvmWorker {
             places.add(EvmKey::Account(*address), view.place(handle));
         }
         places
+    }
+
+    /// Notes where a transaction looked that it has just run, calling a contract of this code, and that nobody had foreseen. Returns
+    /// what was not known before.
+    pub fn note_slots(
+        &mut self,
+        slots: &CallSlots,
+        code_hash: &B256,
+        transaction: &Transaction,
+        looked_at: &[EvmKey],
+    ) -> Vec<Site> {
+        slots.note(code_hash, transaction.env(), looked_at, &self.database().hashes)
     }
 
     /// Gives back room that came with an output.

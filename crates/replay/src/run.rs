@@ -68,6 +68,11 @@ impl Runner {
         self.engine.threads()
     }
 
+    /// Forgets where calls look: whoever runs a block again would know all about it.
+    pub(crate) fn forget_slots(&self) {
+        self.options.slots.forget();
+    }
+
     /// Executes a block in parallel. An adversarial schedule is another one for each `repetition`.
     pub(crate) fn execute(
         &self,

@@ -54,6 +54,23 @@ pub trait StateReader: Send + Sync {
     fn storages(&self, slots: &[(Address, U256)]) -> Result<Vec<U256>, StateError> {
         slots.iter().map(|(address, slot)| self.storage(address, slot)).collect()
     }
+
+    /// Reads many accounts at once, in the order given, of which some may fail: on a guess that somebody will look at them. A state
+    /// that was recorded knows only what was looked at.
+    fn each_account(&self, addresses: &[Address]) -> Vec<Result<Option<Account>, StateError>> {
+        match self.accounts(addresses) {
+            Ok(accounts) => accounts.into_iter().map(Ok).collect(),
+            Err(_) => addresses.iter().map(|address| self.account(address)).collect(),
+        }
+    }
+
+    /// The same with slots.
+    fn each_storage(&self, slots: &[(Address, U256)]) -> Vec<Result<U256, StateError>> {
+        match self.storages(slots) {
+            Ok(values) => values.into_iter().map(Ok).collect(),
+            Err(_) => slots.iter().map(|(address, slot)| self.storage(address, slot)).collect(),
+        }
+    }
 }
 
 impl<R: StateReader + ?Sized> StateReader for std::sync::Arc<R> {
@@ -83,5 +100,13 @@ impl<R: StateReader + ?Sized> StateReader for std::sync::Arc<R> {
 
     fn storages(&self, slots: &[(Address, U256)]) -> Result<Vec<U256>, StateError> {
         (**self).storages(slots)
+    }
+
+    fn each_account(&self, addresses: &[Address]) -> Vec<Result<Option<Account>, StateError>> {
+        (**self).each_account(addresses)
+    }
+
+    fn each_storage(&self, slots: &[(Address, U256)]) -> Vec<Result<U256, StateError>> {
+        (**self).each_storage(slots)
     }
 }

@@ -23,7 +23,10 @@ use super::{
     known::Place,
     verify::{Comparison, Verifier},
 };
-use crate::record::{AccountAccess, PositionRecord, Recorder};
+use crate::{
+    executor::Scout,
+    record::{AccountAccess, PositionRecord, Recorder},
+};
 
 /// What became of a position that was compared with the list, with its record where records are kept.
 pub(crate) type Judgement = Result<Option<PositionRecord>, Objection>;
@@ -220,6 +223,7 @@ impl Judge {
 pub(crate) struct Followers<'a> {
     pub(crate) factory: &'a EvmFactory,
     pub(crate) judge: Option<&'a Judge>,
+    pub(crate) scout: Option<&'a Scout<'a>>,
     /// How many are to be built, about.
     pub(crate) workers: usize,
 }
@@ -228,6 +232,7 @@ pub(crate) struct Followers<'a> {
 pub(crate) struct Follower<'a> {
     worker: EvmWorker,
     judge: Option<&'a Judge>,
+    scout: Option<&'a Scout<'a>>,
     ends: Ends,
 }
 
@@ -244,7 +249,7 @@ impl<'a> WorkerFactory<EvmProgram> for Followers<'a> {
 
     fn build(&self) -> Follower<'a> {
         let ends = self.judge.map_or_else(Ends::default, |judge| Ends::of_one(judge.verifier.known(), self.workers));
-        Follower { worker: self.factory.build(), judge: self.judge, ends }
+        Follower { worker: self.factory.build(), judge: self.judge, scout: self.scout, ends }
     }
 }
 
@@ -254,7 +259,17 @@ impl Worker<EvmProgram> for Follower<'_> {
         transaction: &Transaction,
         view: &mut View<EvmProgram>,
     ) -> Result<TxOutput, Interrupt<StateError>> {
-        let mut output = self.worker.execute(transaction, view)?;
+        let executed = match self.scout {
+            Some(scout) => {
+                let index = view.position().0 as usize - 1;
+                scout.begin(index);
+                let executed = self.worker.execute(transaction, view);
+                scout.learn(&mut self.worker, transaction, index);
+                executed
+            }
+            None => self.worker.execute(transaction, view),
+        };
+        let mut output = executed?;
         if let Some(judge) = self.judge
             && output.result.is_ok()
         {

@@ -14,6 +14,8 @@ pub struct Shortcuts {
     pub learned_times: bool,
     /// Calls that often conflict with others before them wait for those.
     pub learned_conflicts: bool,
+    /// Where the state is slow, slots that calls of the same function have looked at are read ahead.
+    pub learned_slots: bool,
     /// Where there is nothing else to do, such a call is begun all the same, and waits when it comes to where they meet.
     pub waits_in_reads: bool,
     /// A result whose turn has come is committed by whoever made it, without being published.
@@ -35,6 +37,7 @@ impl Shortcuts {
         large_first: true,
         learned_times: true,
         learned_conflicts: true,
+        learned_slots: true,
         waits_in_reads: true,
         commits_at_once: true,
         foretold_payments: true,
@@ -49,6 +52,7 @@ impl Shortcuts {
         large_first: false,
         learned_times: false,
         learned_conflicts: false,
+        learned_slots: false,
         waits_in_reads: false,
         commits_at_once: false,
         foretold_payments: false,

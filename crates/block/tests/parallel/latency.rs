@@ -10,7 +10,8 @@ use std::{
 };
 
 use alloy_primitives::{Address, B256, Bytes, U256};
-use ropewalk_block::{ExecutorOptions, Frontier, Schedule, SlowReads};
+use revm::bytecode::opcode as op;
+use ropewalk_block::{CallSlots, ExecutorOptions, Frontier, Schedule, Shortcuts, SlowReads};
 use ropewalk_state::{Account, StateError, StateReader};
 
 use crate::{
@@ -143,6 +144,16 @@ impl StateReader for Batching {
         Slow::wait();
         self.state.storages(slots)
     }
+
+    fn each_account(&self, addresses: &[Address]) -> Vec<Result<Option<Account>, StateError>> {
+        Slow::wait();
+        self.state.each_account(addresses)
+    }
+
+    fn each_storage(&self, slots: &[(Address, U256)]) -> Vec<Result<U256, StateError>> {
+        Slow::wait();
+        self.state.each_storage(slots)
+    }
 }
 
 #[test]
@@ -182,6 +193,42 @@ fn what_is_looked_at_around_the_transactions_of_a_slow_state_is_read_in_batches(
         })
         .collect();
     assert!(singles[0] > 0 && singles[39] == 0, "{singles:?}");
+}
+
+#[test]
+fn slots_that_other_calls_of_a_function_look_at_are_read_in_batches() {
+    let argument = |code: Code| code.push(4).op(op::CALLDATALOAD);
+    let count = argument(argument(Code::new()).op(op::SLOAD).push(1).op(op::ADD)).op(op::SSTORE);
+    let world = World::new().contract(FIRST, &count);
+    let calls: Vec<_> = (0..16_u8)
+        .map(|at| {
+            call([ALICE, BOB, CAROL, DAVE][usize::from(at % 4)], FIRST).input([vec![1; 4], vec![at + 1; 32]].concat())
+        })
+        .collect();
+    let case = Case::new(Fork::Prague, &world, &calls);
+    let (block, parent) = (case.block(), case.reader());
+    let expected = case.oracle(&block, &*parent).expect("a valid block");
+    let reads = Arc::new(SlowReads::default());
+    let singles = |threads, slots: &Arc<CallSlots>, learned_slots| {
+        let state = Arc::new(Batching { state: Arc::clone(&parent), singles: AtomicUsize::new(0) });
+        let shortcuts = Shortcuts { learned_slots, ..Shortcuts::ALL };
+        let (reads, slots) = (Arc::clone(&reads), Arc::clone(slots));
+        let options = ExecutorOptions { reads, slots, shortcuts, ..case.options(way(threads)) };
+        let reader: Arc<dyn StateReader> = Arc::clone(&state) as _;
+        let execution = case.executor_with(way(threads), options).execute(&block, reader).expect("a valid block");
+        assert_eq!(execution.outcome, expected, "{threads} threads");
+        state.singles.load(Ordering::Relaxed)
+    };
+    // It takes a block or more to find out that the state is slow.
+    while reads.typical_ns() < 20_000 {
+        singles(2, &Arc::default(), false);
+    }
+    for threads in [1, 2] {
+        assert_eq!(singles(threads, &Arc::default(), false), 16, "{threads} threads");
+        let slots = Arc::default();
+        assert_eq!(singles(threads, &slots, true), 1, "{threads} threads: that of the first call");
+        assert_eq!(singles(threads, &slots, true), 0, "{threads} threads: known from the block before");
+    }
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub(crate) enum ShortcutArgument {
     LearnedTimes,
     /// Calls that often conflict with others before them wait for those
     LearnedConflicts,
+    /// Slots that calls of the same function have looked at are read ahead where the state is slow
+    LearnedSlots,
     /// Such calls are begun where nothing else is to be done, and wait inside the read where they meet
     WaitsInReads,
     /// Results whose turn has come are committed unpublished
@@ -40,6 +42,7 @@ impl ShortcutArgument {
                 Self::LargeFirst => shortcuts.large_first = false,
                 Self::LearnedTimes => shortcuts.learned_times = false,
                 Self::LearnedConflicts => shortcuts.learned_conflicts = false,
+                Self::LearnedSlots => shortcuts.learned_slots = false,
                 Self::WaitsInReads => shortcuts.waits_in_reads = false,
                 Self::CommitsAtOnce => shortcuts.commits_at_once = false,
                 Self::ForetoldPayments => shortcuts.foretold_payments = false,

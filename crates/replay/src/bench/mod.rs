@@ -201,6 +201,7 @@ impl Bench<'_> {
                         })
                     }),
                     (Some(runner), _) => sample(|| {
+                        self.runners[runner].forget_slots();
                         let run = self.runners[runner].execute(fixture, reader, 0);
                         run.value.map(|execution| {
                             costs[runner].add(&execution.stats);

@@ -51,4 +51,14 @@ impl StateReader for SlowReader {
         thread::sleep(self.latency);
         self.reader.storages(slots)
     }
+
+    fn each_account(&self, addresses: &[Address]) -> Vec<Result<Option<Account>, StateError>> {
+        thread::sleep(self.latency);
+        self.reader.each_account(addresses)
+    }
+
+    fn each_storage(&self, slots: &[(Address, U256)]) -> Vec<Result<U256, StateError>> {
+        thread::sleep(self.latency);
+        self.reader.each_storage(slots)
+    }
 }
