@@ -110,12 +110,13 @@ pub(crate) fn write_once<P: Program>(writes: &[Write<P>]) -> bool {
 #[cfg(test)]
 #[cfg(not(feature = "shuttle"))]
 mod tests {
-    use std::sync::Arc;
-
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::toy::{Change, Genesis, Key, MEMBERS, Toy, Value};
+    use crate::{
+        sync::Arc,
+        toy::{Change, Genesis, Key, MEMBERS, Toy, Value},
+    };
 
     proptest! {
         #[test]
