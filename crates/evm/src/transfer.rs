@@ -110,9 +110,9 @@ pub(crate) fn transfer(
         }
     };
     let sent = sender_observation(nonce, most);
-    match turn {
-        Turn::Own => view.observe(from.at, sent),
-        Turn::Ahead => view.expect(from.at, sent),
+    match is_due {
+        true => view.observe(from.at, sent),
+        false => view.expect(from.at, sent),
     }
     view.observe(to.at, EvmObservation::Account(AccountObservation { code_hash: Some(to.code_hash), ..NOTHING }));
     let (mut debit, mut credit) = (cost.paid + value, value);
