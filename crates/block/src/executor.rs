@@ -349,7 +349,7 @@ impl BlockExecutor {
             Some(known) if are_slow => {
                 access_list::read_ahead(&memory, known.accounts(), &*parent, reads, waiting);
             }
-            None if are_slow => prefetch(&memory, (&chain, block), &*parent, waiting),
+            None if are_slow => prefetch(&memory, (&chain, block), &*parent, reads, waiting),
             _ => {}
         }
         let (count, record) = (transactions.len(), record || self.options.record);
@@ -371,7 +371,10 @@ impl BlockExecutor {
         drop(before);
         transcript.as_mut().map_or(Ok(()), Transcript::end_position)?;
 
-        let scout = slots.map(|slots| Scout::new(slots, &memory, &*before_block, &transactions));
+        // Where many reads in one batch take as long as one by one, guesses are not worth it.
+        let scout = slots.filter(|_| reads.batches_are_quick());
+        let scout =
+            scout.map(|slots| Scout::new(slots, &memory, &*before_block, &transactions, options.cancel.as_ref()));
         scout.iter().for_each(|scout| scout.read_known(waiting));
         let explored = scout.as_ref().filter(|_| self.options.evm.is_plain());
         // Where there is nothing left to wait for, more threads than cores are in each other's way.

@@ -11,7 +11,7 @@ use std::{
     num::NonZeroUsize,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -31,6 +31,8 @@ const SLOW_NS: u64 = 20_000;
 const UNKNOWN_NS: u64 = 1_000;
 /// Reads by which it is found out whether reads are slow: during one of them the thread may have had to wait for its core.
 const SOUNDINGS: usize = 3;
+/// Reads of a batch from which on it is compared with single ones.
+const LEAST_COMPARED: usize = 4;
 /// Workers that wait at the same time, and those that do where a read takes longer than [`LONG_NS`]: more of them wait for fewer
 /// rounds, and for each other.
 const WORKERS: usize = 16;
@@ -50,6 +52,8 @@ thread_local! {
 pub struct SlowReads {
     /// Zero before any was timed.
     typical_ns: AtomicU64,
+    /// Whether the last batch of some length took less than half of what its reads would have taken one by one.
+    quick_batches: AtomicBool,
     /// For reads that are slow, and for those that take long. Started when they are first needed.
     engines: [OnceLock<Option<Engine>>; 2],
 }
@@ -92,6 +96,19 @@ impl SlowReads {
         took
     }
 
+    /// Whether many reads in one batch take less than one by one.
+    pub(crate) fn batches_are_quick(&self) -> bool {
+        self.quick_batches.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of whether so many reads took less in one batch.
+    fn compare_batch(&self, begun: Instant, reads: usize) {
+        if reads >= LEAST_COMPARED {
+            let one_by_one = self.typical_ns().saturating_mul(reads as u64);
+            self.quick_batches.store(elapsed_ns(begun) < one_by_one / 2, Ordering::Relaxed);
+        }
+    }
+
     /// The engine to run a block on: `usual`, or one of more threads than cores. Without the threads it is `usual` too.
     pub(crate) fn engine<'e>(&'e self, usual: &'e Engine) -> &'e Engine {
         let take_long = self.typical_ns() >= LONG_NS;
@@ -128,7 +145,7 @@ fn elapsed_ns(begun: Instant) -> u64 {
 
 impl Default for SlowReads {
     fn default() -> Self {
-        Self { typical_ns: AtomicU64::new(0), engines: Default::default() }
+        Self { typical_ns: AtomicU64::new(0), quick_batches: AtomicBool::new(false), engines: Default::default() }
     }
 }
 
@@ -166,6 +183,7 @@ pub(crate) fn prefetch(
     memory: &Memory<EvmProgram>,
     (chain, block): (&ChainSpec, &RecoveredBlock),
     reader: &dyn StateReader,
+    reads: &SlowReads,
     engine: &Engine,
 ) {
     let mut named = Looks::default();
@@ -188,7 +206,13 @@ pub(crate) fn prefetch(
         for part in parts {
             let (addresses, slots) = &batches[part / 2];
             match part % 2 {
-                0 => read_accounts(memory, addresses, reader),
+                0 => {
+                    let begun = Instant::now();
+                    read_accounts(memory, addresses, reader);
+                    if part == 0 {
+                        reads.compare_batch(begun, addresses.len());
+                    }
+                }
                 _ => read_slots(memory, slots, reader),
             }
         }

@@ -188,8 +188,11 @@ impl CallSlots {
         let Some(function) = &mut *place else { return new };
         let foreseen: Vec<_> = function.sites.iter().map(|site| site.in_call(tx)).collect();
         for key in looked_at.iter().filter(|key| !foreseen.contains(&Some(**key))) {
+            if function.sites.len() == MOST_SITES {
+                break;
+            }
             let site = Site::of(key, tx, hashes);
-            if function.sites.len() < MOST_SITES && !function.sites.contains(&site) {
+            if !function.sites.contains(&site) {
                 function.sites.push(site.clone());
                 new.push(site);
             }

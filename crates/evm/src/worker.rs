@@ -20,6 +20,7 @@ use ropewalk_state::{StateError, StateReader};
 use crate::{
     Accesses, CallSlots, CallTimes, CodeCache, EvmKey, EvmProgram, ExecutionFailure, Places, Site, StateHandle,
     Transaction, TransactionInspector, TxOutput,
+    calls::GAS_OF_PAYMENT,
     handler::{MachineError, ObservingHandler},
     hashes::Hashes,
     instructions::observing_instructions,
@@ -371,7 +372,10 @@ impl Worker<EvmProgram> for EvmWorker {
         let Some(inspectors) = &self.inspectors else {
             let begun = self.times.is_some().then(Instant::now);
             let result = self.attempt(env, view, self.notes, |handler, machine| handler.run(machine))?;
-            if let (Some(times), Some(begun), false) = (&self.times, begun, view.has_waited()) {
+            // Whom nothing was done for but the payment may be paid directly the next time.
+            let is_call = !transaction.env().data.is_empty()
+                || result.as_ref().is_ok_and(|result| result.gas().tx_gas_used() > GAS_OF_PAYMENT);
+            if let (Some(times), Some(begun), false, true) = (&self.times, begun, view.has_waited(), is_call) {
                 times.note(transaction.env(), u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
             }
             let (accesses, places) = (self.accesses.take(), self.places.take());

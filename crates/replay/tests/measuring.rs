@@ -89,7 +89,7 @@ fn blocks_run_by_their_own_lists_without_one_abort() {
 #[test]
 fn every_shortcut_can_be_left_out_and_outcomes_stay_the_oracles() {
     let mixed = own("mixed/1");
-    let all = "lanes,large-first,learned-times,learned-conflicts,waits-in-reads,commits-at-once,foretold-payments,\
+    let all = "lanes,large-first,learned-times,learned-conflicts,learned-slots,waits-in-reads,commits-at-once,foretold-payments,\
                direct-payments,remembered-hashes,inline-instructions";
     for without in all.split(',').chain([all, "all"]) {
         // Every side is compared with the oracle before it is measured.

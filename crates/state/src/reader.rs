@@ -7,7 +7,8 @@ use crate::{Account, StateError};
 /// A state as of one block, readable from many threads.
 ///
 /// A reader is a snapshot: two reads of the same thing give the same answer. Implementations exist for maps, overlays,
-/// witnesses and the store; a node client implements it for its own database.
+/// witnesses and the store; a node client implements it for its own database. Others may wait for what somebody reads, so a
+/// reader is not to wait for threads that execute blocks.
 pub trait StateReader: Send + Sync {
     /// The account at `address`, `None` where there is none.
     ///

@@ -238,6 +238,7 @@ pub(crate) struct Follower<'a> {
 
 impl Drop for Follower<'_> {
     fn drop(&mut self) {
+        self.scout.iter().for_each(|scout| scout.end());
         if let Some(judge) = self.judge {
             judge.ends.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.ends));
         }

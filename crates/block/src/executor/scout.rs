@@ -17,7 +17,7 @@ use std::{
 };
 
 use alloy_primitives::{B256, KECCAK256_EMPTY, map::HashMap};
-use ropewalk_engine::{Engine, Memory, Position, View, Worker, WorkerFactory};
+use ropewalk_engine::{CancelToken, Engine, Memory, Position, View, Worker, WorkerFactory};
 use ropewalk_evm::{CallSlots, EvmFactory, EvmKey, EvmProgram, EvmValue, EvmWorker, Site, Transaction};
 use ropewalk_state::StateReader;
 
@@ -34,10 +34,16 @@ const LEAST_CALLS: usize = 8;
 const MOST_FUNCTIONS: usize = 16;
 /// One part in so many of a block may be other calls.
 const OTHERS: usize = 8;
-/// Calls of a function that are tried: one to learn from, one to see whether that will do, and another where one of them failed.
-const TRIALS: usize = 3;
+/// Calls of a function that are tried: one to learn from, and others to see whether that will do.
+const TRIALS: usize = 4;
+/// Calls that must find all they look at: one may have had nothing to do.
+const SATISFIED: usize = 2;
 /// Most gas of a call that is tried: what is done before its time is to be little.
 const MOST_GAS: u64 = 1_000_000;
+/// Gas that a call takes before it does anything (Yellow Paper, appendix G), and that a cold read takes (EIP-2929): nobody can look at
+/// more than that pays for, and nothing more is read ahead.
+const GAS_OF_CALL: u64 = 21_000;
+const GAS_OF_READ: u64 = 2_100;
 
 /// Looks ahead for the calls of one block.
 pub(crate) struct Scout<'a> {
@@ -45,6 +51,7 @@ pub(crate) struct Scout<'a> {
     memory: &'a Memory<EvmProgram>,
     reader: &'a dyn StateReader,
     transactions: &'a [Transaction],
+    cancel: Option<&'a CancelToken>,
     /// The function that each transaction calls, and the transactions that call each function, ascending.
     functions: Vec<Option<Function>>,
     calls: HashMap<Function, Vec<u32>>,
@@ -79,6 +86,7 @@ impl<'a> Scout<'a> {
         memory: &'a Memory<EvmProgram>,
         reader: &'a dyn StateReader,
         transactions: &'a [Transaction],
+        cancel: Option<&'a CancelToken>,
     ) -> Self {
         let function = |transaction: &Transaction| {
             let (to, selector) = transaction.called()?;
@@ -91,7 +99,7 @@ impl<'a> Scout<'a> {
             function.iter().for_each(|function| calls.entry(*function).or_default().push(index));
         }
         let (under_way, count, over) = (Mutex::default(), AtomicUsize::new(0), Condvar::new());
-        Self { slots, memory, reader, transactions, functions, calls, under_way, count, over }
+        Self { slots, memory, reader, transactions, cancel, functions, calls, under_way, count, over }
     }
 
     /// Reads ahead, in batches on the engine's threads, what is known of calls like those of the block.
@@ -100,10 +108,10 @@ impl<'a> Scout<'a> {
             let mut looks = Looks::default();
             for (transaction, function) in self.transactions[part.clone()].iter().zip(&self.functions[part]) {
                 if let Some((code_hash, _)) = function {
-                    self.slots.expected(code_hash, transaction.env()).into_iter().for_each(|key| looks.add_key(key));
+                    self.add(transaction, self.slots.expected(code_hash, transaction.env()), &mut looks);
                 }
             }
-            looks.read(self.memory, self.reader);
+            self.read(looks);
         });
     }
 
@@ -133,7 +141,7 @@ impl<'a> Scout<'a> {
         covered.into_iter().all(|covered| covered)
     }
 
-    /// Tries calls of a function until one finds all that it looks at.
+    /// Tries calls of a function until some have found all that they look at.
     fn try_some(
         &self,
         worker: &mut EvmWorker,
@@ -150,7 +158,11 @@ impl<'a> Scout<'a> {
         };
         let candidates: Vec<&u32> = calls.iter().filter(can_be_tried).collect();
         let tried = candidates.iter().step_by(candidates.len().div_ceil(TRIALS).max(1));
-        tried.into_iter().any(|call| {
+        let mut satisfied = 0;
+        for call in tried {
+            if satisfied == SATISFIED || self.cancel.is_some_and(CancelToken::is_cancelled) {
+                break;
+            }
             let transaction = &self.transactions[**call as usize];
             let mut view = View::committed(Arc::clone(memory), Position(**call + 1), false);
             take_singles();
@@ -160,8 +172,9 @@ impl<'a> Scout<'a> {
             if !sites.is_empty() {
                 self.read_ahead(function, &sites, calls);
             }
-            succeeds && waited_for.is_empty()
-        })
+            satisfied += usize::from(succeeds && waited_for.is_empty());
+        }
+        satisfied == SATISFIED
     }
 
     /// A worker of this thread is about to run a transaction.
@@ -189,6 +202,11 @@ impl<'a> Scout<'a> {
         }
     }
 
+    /// A worker of this thread is given up.
+    pub(crate) fn end(&self) {
+        take_singles();
+    }
+
     fn read_ahead(&self, function: Function, sites: &[Site], calls: &[u32]) {
         let mut under_way = self.lock();
         under_way.push(function);
@@ -197,17 +215,25 @@ impl<'a> Scout<'a> {
         let _under_way = UnderWay(self, function);
         let mut looks = Looks::default();
         for call in calls {
-            let env = self.transactions[*call as usize].env();
-            for key in sites.iter().filter_map(|site| site.in_call(env)) {
-                if self.memory.base(&key).is_none() {
-                    looks.add_key(key);
-                }
-            }
+            let transaction = &self.transactions[*call as usize];
+            self.add(transaction, sites.iter().filter_map(|site| site.in_call(transaction.env())), &mut looks);
             if looks.len() >= BATCH {
-                std::mem::take(&mut looks).read(self.memory, self.reader);
+                self.read(std::mem::take(&mut looks));
             }
         }
-        looks.read(self.memory, self.reader);
+        self.read(looks);
+    }
+
+    /// Reads what was guessed. A state that panics over a guess is nobody's fault: who needs what it panics over will meet it again.
+    fn read(&self, looks: Looks) {
+        let _ = catch_unwind(AssertUnwindSafe(|| looks.read(self.memory, self.reader)));
+    }
+
+    /// Adds where a transaction is guessed to look, as far as its gas will do, and that is not known yet.
+    fn add(&self, transaction: &Transaction, keys: impl IntoIterator<Item = EvmKey>, looks: &mut Looks) {
+        let affordable = transaction.env().gas_limit.saturating_sub(GAS_OF_CALL) / GAS_OF_READ;
+        let keys = keys.into_iter().take(usize::try_from(affordable).unwrap_or(usize::MAX));
+        keys.filter(|key| self.memory.base(key).is_none()).for_each(|key| looks.add_key(key));
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Function>> {

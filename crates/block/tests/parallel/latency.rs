@@ -103,9 +103,19 @@ fn state_in_memory_is_not_slow() {
 struct Batching {
     state: Arc<dyn StateReader>,
     singles: AtomicUsize,
+    /// Whether a batch takes as long as all of its reads one by one.
+    in_a_row: bool,
 }
 
 impl Batching {
+    fn over(state: &Arc<dyn StateReader>) -> Arc<Self> {
+        Arc::new(Self { state: Arc::clone(state), singles: AtomicUsize::new(0), in_a_row: false })
+    }
+
+    fn batch(&self, reads: usize) {
+        (0..if self.in_a_row { reads } else { 1 }).for_each(|_| Slow::wait());
+    }
+
     fn single(&self) {
         self.singles.fetch_add(1, Ordering::Relaxed);
         Slow::wait();
@@ -136,22 +146,22 @@ impl StateReader for Batching {
     }
 
     fn accounts(&self, addresses: &[Address]) -> Result<Vec<Option<Account>>, StateError> {
-        Slow::wait();
+        self.batch(addresses.len());
         self.state.accounts(addresses)
     }
 
     fn storages(&self, slots: &[(Address, U256)]) -> Result<Vec<U256>, StateError> {
-        Slow::wait();
+        self.batch(slots.len());
         self.state.storages(slots)
     }
 
     fn each_account(&self, addresses: &[Address]) -> Vec<Result<Option<Account>, StateError>> {
-        Slow::wait();
+        self.batch(addresses.len());
         self.state.each_account(addresses)
     }
 
     fn each_storage(&self, slots: &[(Address, U256)]) -> Vec<Result<U256, StateError>> {
-        Slow::wait();
+        self.batch(slots.len());
         self.state.each_storage(slots)
     }
 }
@@ -167,7 +177,7 @@ fn by_a_list_slow_state_is_read_in_batches_before_anything_runs() {
         let reads = Arc::new(SlowReads::default());
         // Whether reads are slow is found out by three of them.
         for singles in [3, 0] {
-            let state = Arc::new(Batching { state: Arc::clone(&parent), singles: AtomicUsize::new(0) });
+            let state = Batching::over(&parent);
             let options = ExecutorOptions { reads: Arc::clone(&reads), ..case.options(way(threads)) };
             let reader: Arc<dyn StateReader> = Arc::clone(&state) as _;
             let by_list = case.executor_with(way(threads), options).execute_by_access_list(&block, reader, &list);
@@ -185,7 +195,7 @@ fn what_is_looked_at_around_the_transactions_of_a_slow_state_is_read_in_batches(
     let reads = Arc::new(SlowReads::default());
     let singles: Vec<_> = (0..40)
         .map(|_| {
-            let state = Arc::new(Batching { state: Arc::clone(&parent), singles: AtomicUsize::new(0) });
+            let state = Batching::over(&parent);
             let options = ExecutorOptions { reads: Arc::clone(&reads), ..case.options(way(2)) };
             let reader: Arc<dyn StateReader> = Arc::clone(&state) as _;
             case.executor_with(way(2), options).execute(&block, reader).expect("a valid block");
@@ -209,8 +219,8 @@ fn slots_that_other_calls_of_a_function_look_at_are_read_in_batches() {
     let (block, parent) = (case.block(), case.reader());
     let expected = case.oracle(&block, &*parent).expect("a valid block");
     let reads = Arc::new(SlowReads::default());
-    let singles = |threads, slots: &Arc<CallSlots>, learned_slots| {
-        let state = Arc::new(Batching { state: Arc::clone(&parent), singles: AtomicUsize::new(0) });
+    let singles = |threads, slots: &Arc<CallSlots>, learned_slots, in_a_row| {
+        let state = Arc::new(Batching { state: Arc::clone(&parent), singles: AtomicUsize::new(0), in_a_row });
         let shortcuts = Shortcuts { learned_slots, ..Shortcuts::ALL };
         let (reads, slots) = (Arc::clone(&reads), Arc::clone(slots));
         let options = ExecutorOptions { reads, slots, shortcuts, ..case.options(way(threads)) };
@@ -221,13 +231,14 @@ fn slots_that_other_calls_of_a_function_look_at_are_read_in_batches() {
     };
     // It takes a block or more to find out that the state is slow.
     while reads.typical_ns() < 20_000 {
-        singles(2, &Arc::default(), false);
+        singles(2, &Arc::default(), false, false);
     }
     for threads in [1, 2] {
-        assert_eq!(singles(threads, &Arc::default(), false), 16, "{threads} threads");
+        assert_eq!(singles(threads, &Arc::default(), false, false), 16, "{threads} threads");
         let slots = Arc::default();
-        assert_eq!(singles(threads, &slots, true), 1, "{threads} threads: that of the first call");
-        assert_eq!(singles(threads, &slots, true), 0, "{threads} threads: known from the block before");
+        assert_eq!(singles(threads, &slots, true, false), 1, "{threads} threads: that of the first call");
+        assert_eq!(singles(threads, &slots, true, false), 0, "{threads} threads: known from the block before");
+        assert_eq!(singles(threads, &slots, true, true), 16, "{threads} threads: batches are no quicker");
     }
 }
 
