@@ -4,7 +4,8 @@
 //! state takes to answer is measured on the way: one read in [`ONE_IN`], by the clock. From [`SLOW_NS`] on, a block's
 //! senders, recipients and access lists, and what is looked at around the transactions, are read in batches before it
 //! begins, every transaction counts as worth speculating upon, and there are [`WORKERS`] workers on threads of their own,
-//! [`MOST_WORKERS`] from [`LONG_NS`] on. One thread stays one thread.
+//! [`MOST_WORKERS`] from [`LONG_NS`] on. One thread stays one thread. What calls will look at besides is guessed by a
+//! [scout](crate::executor), where batches are quicker than single reads.
 
 use std::{
     cell::{Cell, RefCell},

@@ -21,10 +21,16 @@ pub(crate) fn called(tx: &TxEnv) -> Option<(&Address, &[u8; 4])> {
     Some((to, tx.data.first_chunk()?))
 }
 
-/// Hashes a contract and a selector word by word: a slice of bytes is hashed with a loop and a length, and blocks have many calls.
+/// An address word by word, with a number of half a word behind it, for hashers: a slice of bytes is hashed with a loop and a length.
+#[inline]
+pub(crate) fn words(address: &Address, behind: u32) -> [u64; 3] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, rest @ ..] = address.0.0;
+    let (first, second) = ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]);
+    let last = u64::from(u32::from_ne_bytes(rest)) | u64::from(behind) << 32;
+    [u64::from_ne_bytes(first), u64::from_ne_bytes(second), last]
+}
+
+/// Hashes a contract and a selector.
 pub(crate) fn hash_called<H: Hasher>((to, selector): (&Address, &[u8; 4]), state: &mut H) {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, rest @ ..] = to.0.0;
-    state.write_u64(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
-    state.write_u64(u64::from_ne_bytes([i, j, k, l, m, n, o, p]));
-    state.write_u64(u64::from(u32::from_ne_bytes(rest)) << 32 | u64::from(u32::from_ne_bytes(*selector)));
+    words(to, u32::from_ne_bytes(*selector)).into_iter().for_each(|word| state.write_u64(word));
 }

@@ -15,7 +15,10 @@ use revm::{
 use ropewalk_engine::{Delta, Fields, Observation, Program, TxIndex};
 use ropewalk_state::StateError;
 
-use crate::{Accesses, AccountDelta, AccountObservation, AccountValue, Places, TransactionInspector, calls::called};
+use crate::{
+    Accesses, AccountDelta, AccountObservation, AccountValue, Places, TransactionInspector,
+    calls::{called, words},
+};
 
 /// Bits of the fields that make up the values.
 pub mod field {
@@ -57,10 +60,7 @@ pub enum EvmKey {
 impl Hash for EvmKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let (kind, Self::Account(address) | Self::StorageEmpty(address) | Self::Slot(address, _)) = (self.kind(), self);
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, rest @ ..] = address.0.0;
-        state.write_u64(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
-        state.write_u64(u64::from_ne_bytes([i, j, k, l, m, n, o, p]));
-        state.write_u64(u64::from(u32::from_ne_bytes(rest)) | u64::from(kind) << 32);
+        words(address, kind.into()).into_iter().for_each(|word| state.write_u64(word));
         if let Self::Slot(_, slot) = self {
             slot.as_limbs().iter().for_each(|limb| state.write_u64(*limb));
         }

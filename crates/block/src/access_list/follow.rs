@@ -218,7 +218,7 @@ impl Judge {
     }
 }
 
-/// Builds workers that follow a list, if there is one.
+/// Builds workers that follow a list, if there is one, or tell a scout what they waited for, where the state is slow.
 #[derive(Debug)]
 pub(crate) struct Followers<'a> {
     pub(crate) factory: &'a EvmFactory,
@@ -228,7 +228,7 @@ pub(crate) struct Followers<'a> {
     pub(crate) workers: usize,
 }
 
-/// A worker that follows a list, if there is one.
+/// A worker that follows a list or has a scout, if there is one: never both.
 pub(crate) struct Follower<'a> {
     worker: EvmWorker,
     judge: Option<&'a Judge>,

@@ -14,8 +14,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use alloy_eip7928::{AccountChanges, BlockAccessIndex};
-use alloy_primitives::{Address, KECCAK256_EMPTY, U256, keccak256};
+use alloy_eip7928::BlockAccessIndex;
+use alloy_primitives::{Address, B256, U256, keccak256};
+use revm::bytecode::Bytecode;
 use ropewalk_evm::{AccountDelta, AccountValue, Existence};
 use ropewalk_state::AccountChange;
 
@@ -58,10 +59,9 @@ impl Comparison<'_> {
             return false;
         };
         let changes = &known.accounts()[account].storage_changes[at].changes;
-        let at = count_below(changes, self.position, |change| change.block_access_index);
-        let said = changes.get(at).filter(|change| change.block_access_index.get() == u64::from(self.position));
-        self.agrees &= said.is_some_and(|said| said.new_value == value);
-        at + 1 == changes.len()
+        let said = Said::of(changes, self.position, |change| change.block_access_index);
+        self.agrees &= said.at.is_some_and(|change| change.new_value == value);
+        said.is_last
     }
 
     /// Compares what a write makes of a slot that no clear ever hides. The list has it at this place; before the block it had this
@@ -109,34 +109,21 @@ impl Comparison<'_> {
         Some((after, nonce))
     }
 
-    /// Compares the changes of an account itself. The list has it at this place, if it names it.
+    /// Compares the changes of an account itself, part by part. The list has it at this place, if it names it.
     pub(crate) fn add_account(&mut self, account: Option<usize>, before: &AccountValue, after: &AccountValue) {
-        if !after.exists || after.is_empty() {
-            let parts = account_parts(before.account(), after.account(), false);
-            return parts.for_each(|part| self.add_part(account, &part));
+        for part in account_parts(before.account(), after.account(), false) {
+            match part {
+                AccessListPart::Code(hash) => self.add_code(account, &hash, after.code.as_ref()),
+                part => self.add_part(account, &part),
+            }
         }
-        // Nothing is to be said of its existence.
-        let (balance, nonce, code_hash) = match before.exists {
-            true => (before.balance, before.nonce, before.code_hash),
-            false => (U256::ZERO, 0, KECCAK256_EMPTY),
-        };
-        let known = &self.verifier.known;
-        let said = |agrees: &dyn Fn(&AccountChanges) -> bool| account.is_some_and(|at| agrees(&known.accounts()[at]));
-        let mut agrees = true;
-        if balance != after.balance {
-            self.found += 1;
-            agrees &= said(&|said| says_balance(said, self.position, after.balance));
-        }
-        if nonce != after.nonce {
-            self.found += 1;
-            agrees &= said(&|said| says_nonce(said, self.position, after.nonce));
-        }
-        if code_hash != after.code_hash {
-            self.found += 1;
-            let says = |account| known.says_code(account, self.position, &after.code_hash, after.code.as_ref());
-            agrees &= account.is_some_and(says);
-        }
-        self.agrees &= agrees;
+    }
+
+    /// Compares the code that an account gets: what was made of it need not be made again.
+    fn add_code(&mut self, account: Option<usize>, hash: &B256, code: Option<&Bytecode>) {
+        let says = |account| self.verifier.known.says_code(account, self.position, hash, code);
+        self.found += 1;
+        self.agrees &= account.is_some_and(says);
     }
 
     /// Compares a change of one part of an account, which the list has at this place, if it names it.
@@ -214,8 +201,14 @@ impl Verifier {
         let mut extension = self.known.extension().into_iter();
         match part {
             AccessListPart::Slot { .. } => false,
-            AccessListPart::Balance(balance) => says_balance(said, position, *balance),
-            AccessListPart::Nonce(nonce) => says_nonce(said, position, *nonce),
+            AccessListPart::Balance(balance) => {
+                let change = at_position(&said.balance_changes, position, |change| change.block_access_index);
+                change.is_some_and(|change| change.post_balance == *balance)
+            }
+            AccessListPart::Nonce(nonce) => {
+                let change = at_position(&said.nonce_changes, position, |change| change.block_access_index);
+                change.is_some_and(|change| change.new_nonce == *nonce)
+            }
             AccessListPart::Code(hash) => self.known.says_code(account, position, hash, None),
             AccessListPart::StorageCleared => {
                 extension.any(|extension| extension.clears_of(said.address).any(|cleared| cleared == position))
@@ -271,16 +264,6 @@ fn is_marked(seen: &AtomicBool) -> bool {
     seen.load(Ordering::Relaxed)
 }
 
-fn says_balance(said: &AccountChanges, position: u32, balance: U256) -> bool {
-    let change = at_position(&said.balance_changes, position, |change| change.block_access_index);
-    change.is_some_and(|change| change.post_balance == balance)
-}
-
-fn says_nonce(said: &AccountChanges, position: u32, nonce: u64) -> bool {
-    let change = at_position(&said.nonce_changes, position, |change| change.block_access_index);
-    change.is_some_and(|change| change.new_nonce == nonce)
-}
-
 /// What the list says of one thing before a position and at it.
 struct Said<'l, T> {
     before: Option<&'l T>,
@@ -302,7 +285,7 @@ impl<'l, T> Said<'l, T> {
 
 /// The change at a position, if there is one.
 fn at_position<T>(changes: &[T], position: u32, at: impl Fn(&T) -> BlockAccessIndex) -> Option<&T> {
-    changes.get(count_below(changes, position, &at)).filter(|change| at(change).get() == u64::from(position))
+    Said::of(changes, position, at).at
 }
 
 fn found_parts(change: &AccountChange) -> impl Iterator<Item = (Address, AccessListPart)> {
