@@ -365,8 +365,7 @@ impl BlockExecutor {
         }
 
         // Its EVM is given up here, so that the engine's worker on this thread takes it over.
-        let recorder = transcript.as_mut().map(|transcript| &mut transcript.recorder);
-        let mut before = Committed::new(&memory, &factory, EnginePosition(0), Position::PreBlock, recorder);
+        let mut before = Committed::new(&memory, &factory, EnginePosition(0), Position::PreBlock, transcript.as_mut());
         positions::pre_block(&chain, block, &mut before)?;
         drop(before);
         transcript.as_mut().map_or(Ok(()), Transcript::end_position)?;
@@ -399,8 +398,7 @@ impl BlockExecutor {
             hook.finish()?;
 
         let last = EnginePosition(transactions.len() as u32 + 1);
-        let recorder = transcript.as_mut().map(|transcript| &mut transcript.recorder);
-        let mut after = Committed::new(&memory, &factory, last, Position::PostBlock, recorder);
+        let mut after = Committed::new(&memory, &factory, last, Position::PostBlock, transcript.as_mut());
         let requests = positions::post_block(&chain, block, &receipts, self.options.request_contracts, &mut after)?;
         drop(after);
         transcript.as_mut().map_or(Ok(()), Transcript::end_position)?;

@@ -10,7 +10,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use alloy_primitives::map::HashMap;
+use alloy_primitives::{Address, map::HashMap};
 use ropewalk_engine::{Effects, Handle, Interrupt, View, Worker, WorkerFactory};
 use ropewalk_evm::{
     Accesses, EvmDelta, EvmFactory, EvmKey, EvmProgram, EvmValue, EvmWorker, Places, Transaction, TxOutput,
@@ -110,6 +110,21 @@ impl Judge {
             }
         }
         self.agrees_in_full(position, effects, ends)
+    }
+
+    /// Whether a position around the transactions makes the changes that the list says of it, and the list names the accounts it
+    /// looked at. What becomes of accounts at it is noted.
+    pub(crate) fn agrees_around(&self, position: u32, effects: &Effects<'_, EvmProgram>, looked_at: &[Address]) -> bool {
+        for address in looked_at {
+            let Some(account) = self.verifier.known().find(address) else { return false };
+            self.verifier.mark(account as u32);
+        }
+        let mut ends = Ends::default();
+        let agrees = matches!(self.agrees(position, effects, &mut ends), Ok(true));
+        if agrees {
+            self.ends.lock().unwrap_or_else(PoisonError::into_inner).push(ends);
+        }
+        agrees
     }
 
     /// Compares a write by what the list says around it: what it has made of the key below the position need not be worked out

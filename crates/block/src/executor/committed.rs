@@ -11,29 +11,30 @@ use ropewalk_evm::{
 };
 use ropewalk_state::StateError;
 
-use crate::{BlockError, BrokenInvariant, Position, record::Recorder, system_call::CommittedState};
+use super::transcript::Transcript;
+use crate::{BlockError, BrokenInvariant, Position, system_call::CommittedState};
 
 /// Committed state at one position, with the means to change it.
-pub(super) struct Committed<'a> {
+pub(super) struct Committed<'a, 't> {
     factory: &'a EvmFactory,
     /// Built for the first system call: most blocks of old forks have none.
     worker: Option<EvmWorker>,
     view: View<EvmProgram>,
     position: Position,
     /// Takes down what happens, where that is asked for.
-    recorder: Option<&'a mut Recorder>,
+    transcript: Option<&'a mut Transcript<'t>>,
 }
 
-impl<'a> Committed<'a> {
+impl<'a, 't> Committed<'a, 't> {
     pub(super) fn new(
         memory: &Arc<Memory<EvmProgram>>,
         factory: &'a EvmFactory,
         at: EnginePosition,
         position: Position,
-        recorder: Option<&'a mut Recorder>,
+        transcript: Option<&'a mut Transcript<'t>>,
     ) -> Self {
-        let view = View::committed(Arc::clone(memory), at, recorder.is_some());
-        Self { factory, worker: None, view, position, recorder }
+        let view = View::committed(Arc::clone(memory), at, transcript.is_some());
+        Self { factory, worker: None, view, position, transcript }
     }
 
     fn account(&mut self, address: Address) -> Result<AccountValue, BlockError> {
@@ -53,19 +54,24 @@ impl<'a> Committed<'a> {
     }
 
     fn commit(&mut self, accesses: Option<Accesses>) -> Result<(), BlockError> {
-        if let Some(recorder) = &mut self.recorder {
+        if let Some(transcript) = &mut self.transcript {
             let position = self.position;
-            let added = recorder.add(&self.view.effects(), accesses);
+            let added = transcript.recorder.add(&self.view.effects(), accesses);
             added.map_err(|source| BlockError::State { position, source })?;
         }
+        self.fold()
+    }
+
+    /// Makes what was written part of the committed state, without a word about it.
+    fn fold(&mut self) -> Result<(), BlockError> {
         let committed = self.view.commit();
         committed.map_err(|source| self.state_error(source))
     }
 
     /// Takes down that a rule looks at accounts.
     fn note_accesses(&mut self, addresses: impl IntoIterator<Item = Address>) {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.add_accesses(addresses);
+        if let Some(transcript) = &mut self.transcript {
+            transcript.recorder.add_accesses(addresses);
         }
     }
 
@@ -74,7 +80,7 @@ impl<'a> Committed<'a> {
     }
 }
 
-impl CommittedState for Committed<'_> {
+impl CommittedState for Committed<'_, '_> {
     fn system_call(&mut self, contract: Address, input: Bytes) -> Result<ExecutionResult<HaltReason>, BlockError> {
         let position = self.position;
         let worker = self.worker.get_or_insert_with(|| self.factory.build());
@@ -102,6 +108,10 @@ impl CommittedState for Committed<'_> {
             if account.exists && account.is_empty() {
                 self.change(address, AccountDelta::DESTROY);
             }
+        }
+        let effects = self.view.effects();
+        if self.transcript.as_mut().is_some_and(|transcript| transcript.agrees(&effects, &credited)) {
+            return self.fold();
         }
         self.note_accesses(credited);
         self.commit(None)

@@ -1,5 +1,6 @@
 //! The record of a block that is being executed, and the access list that it is compared with.
 
+use alloy_primitives::Address;
 use ropewalk_engine::{Effects, TxIndex};
 use ropewalk_evm::{Accesses, EvmProgram};
 
@@ -14,6 +15,8 @@ use crate::{
 pub(super) struct Transcript<'a> {
     /// Of the position under way.
     pub(super) recorder: Recorder,
+    /// Whether the position under way was found to be what the list says, though nothing was taken down of it.
+    agrees: bool,
     /// Positions that have ended.
     ended: u32,
     /// What happened at them, where that is asked for.
@@ -27,7 +30,7 @@ impl<'a> Transcript<'a> {
     pub(super) fn new(judge: Option<&'a Judge>, records: bool) -> Option<Self> {
         let record = records.then(Record::default);
         let is_needed = records || judge.is_some();
-        is_needed.then(|| Self { recorder: Recorder::default(), ended: 0, record, judge })
+        is_needed.then(|| Self { recorder: Recorder::default(), agrees: false, ended: 0, record, judge })
     }
 
     /// Takes down a transaction that is about to be kept; by a list, what its worker found.
@@ -57,13 +60,24 @@ impl<'a> Transcript<'a> {
         self.end_position()
     }
 
+    /// Whether these effects, and looks at these accounts, are all that happened at the position under way and what the list
+    /// says of it. If so, nothing of it need be taken down: to put in order what is compared and forgotten takes longer than to
+    /// compare it.
+    pub(super) fn agrees(&mut self, effects: &Effects<'_, EvmProgram>, looked_at: &[Address]) -> bool {
+        let judge = self.judge.filter(|_| self.record.is_none() && self.recorder.is_empty());
+        self.agrees = judge.is_some_and(|judge| judge.agrees_around(self.ended, effects, looked_at));
+        self.agrees
+    }
+
     /// Ends the position under way.
     ///
     /// # Errors
     /// When it is not what the access list says of it.
     pub(super) fn end_position(&mut self) -> Result<(), BlockError> {
         let says_nothing = |judge: &Judge| judge.verifier.known().count_at(self.ended) == Some(0);
-        if self.record.is_none() && self.recorder.is_empty() && self.judge.is_none_or(says_nothing) {
+        if std::mem::take(&mut self.agrees)
+            || self.record.is_none() && self.recorder.is_empty() && self.judge.is_none_or(says_nothing)
+        {
             self.ended += 1;
             return Ok(());
         }
