@@ -271,18 +271,33 @@ impl<P: Program> View<P> {
     /// # Errors
     /// An interrupt, to be passed on.
     pub fn read(&mut self, key: &P::Key) -> Result<P::Value, Interrupt<P::Fault>> {
+        self.read_in_place(key, P::Value::clone).map(|(_, value)| value)
+    }
+
+    /// The same, handed to `with`; a handle tells where the key is.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_in_place<R>(
+        &mut self,
+        key: &P::Key,
+        with: impl FnOnce(&P::Value) -> R,
+    ) -> Result<(Handle, R), Interrupt<P::Fault>> {
         self.keep_up()?;
         let cell = self.intern(key);
         self.meet(cell)?;
-        let loaded = self.memory().resolve(cell, self.position, Estimates::Refuse, |value, seen| (value.clone(), seen));
+        let records = self.is_recording();
+        let loaded = self.memory().resolve(cell, self.position, Estimates::Refuse, |value, seen| {
+            (with(value), records.then(|| P::Observation::exact(value)), seen)
+        });
         if let Err(Unresolved::Estimate(_)) = loaded {
             self.met = Some(cell);
         }
-        let (value, seen) = loaded.map_err(Interrupt::from)?;
-        if self.is_recording() {
-            self.reads.push(cell, seen, P::Observation::exact(&value));
+        let (read, observation, seen) = loaded.map_err(Interrupt::from)?;
+        if let Some(observation) = observation {
+            self.reads.push(cell, seen, observation);
         }
-        Ok(value)
+        Ok((Handle { cell, seen }, read))
     }
 
     /// Whether the value of a handle's key before the block is known to [hide](Program::hides) what it shadows. A fact, whatever
@@ -433,6 +448,22 @@ impl<'a, P: Program> Effects<'a, P> {
     pub fn each_written(&self, mut with: impl FnMut(Handle, &P::Value, &P::Value)) -> Result<(), P::Fault> {
         let with = |cell, before: &_, after: &_| with(Handle { cell, seen: NEVER_SEEN }, before, after);
         self.memory.each_written(self.position, self.writes, with).map_err(Unresolved::into_fault)
+    }
+
+    /// The same for those of its [single writes](Self::single_writes) that have these numbers.
+    ///
+    /// # Errors
+    /// As [`written`](Self::written).
+    ///
+    /// # Panics
+    /// For a number that no write has.
+    pub fn each_written_of(
+        &self,
+        numbers: &[usize],
+        mut with: impl FnMut(Handle, &P::Value, &P::Value),
+    ) -> Result<(), P::Fault> {
+        let with = |cell, before: &_, after: &_| with(Handle { cell, seen: NEVER_SEEN }, before, after);
+        self.memory.each_written_of(self.position, self.writes, numbers, with).map_err(Unresolved::into_fault)
     }
 }
 

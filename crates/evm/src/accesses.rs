@@ -5,7 +5,7 @@
 //! a transaction are what its finalised journal holds. Where they are not asked for, nothing is collected.
 
 use alloy_primitives::{Address, U256};
-use revm::state::EvmState;
+use revm::state::{Account, EvmState};
 use smallvec::SmallVec;
 
 use crate::{EvmKey, StateHandle};
@@ -48,7 +48,7 @@ impl Accesses {
 
     /// What a finalised journal holds. `handle` knows what was made of the accounts.
     pub(crate) fn of_journal(state: &EvmState, handle: &mut StateHandle) -> Self {
-        let access = |(address, account): (&Address, &revm::state::Account)| {
+        let access = |(address, account): (&Address, &Account)| {
             let mut slots: Vec<U256> = account.storage.keys().copied().collect();
             slots.sort_unstable();
             let code = handle.loaded(address).is_some_and(|loaded| loaded.observation.code_hash.is_some());
@@ -94,22 +94,35 @@ pub struct Places {
 }
 
 impl Places {
-    /// Adds what was looked at, and where it is named.
-    pub(crate) fn add(&mut self, key: EvmKey, place: Option<u32>) {
+    /// Adds where something is named that was looked at.
+    pub(crate) fn add(&mut self, place: Option<u32>, key: impl FnOnce() -> EvmKey) {
         match place {
             Some(place) => self.named.push(place),
-            None => self.unnamed.push(key),
+            None => self.unnamed.push(key()),
         }
     }
 
-    /// Adds what a finalised journal holds.
-    pub(crate) fn add_journal(&mut self, state: &EvmState, handle: &mut StateHandle) {
-        for (address, account) in state {
-            self.add(EvmKey::Account(*address), handle.place_of_account(address));
-            for slot in account.storage.keys() {
-                let key = EvmKey::Slot(*address, *slot);
-                self.add(key, handle.place_of(&key));
-            }
+    /// Makes of what was noted whenever the state was asked for something what a finalised journal holds: slots of a contract that
+    /// is being made come into it without anybody asking. Where the two are not of a size, what was noted does not count.
+    pub(crate) fn complete(&mut self, journal: &EvmState, handle: &mut StateHandle) {
+        let asked_for = |account: &Account| 1 + if account.is_created() { 0 } else { account.storage.len() };
+        if self.named.len() + self.unnamed.len() == journal.values().map(asked_for).sum::<usize>() {
+            let created = journal.iter().filter(|(_, account)| account.is_created());
+            created.for_each(|(address, account)| self.add_slots(address, account, handle));
+            return;
+        }
+        self.clear();
+        for (address, account) in journal {
+            let key = EvmKey::Account(*address);
+            self.add(handle.place_of(&key), || key);
+            self.add_slots(address, account, handle);
+        }
+    }
+
+    fn add_slots(&mut self, address: &Address, account: &Account, handle: &mut StateHandle) {
+        for slot in account.storage.keys() {
+            let key = EvmKey::Slot(*address, *slot);
+            self.add(handle.place_of(&key), || key);
         }
     }
 

@@ -116,6 +116,22 @@ impl NewCode {
     pub fn new(hash: B256, code: Option<Bytecode>) -> Self {
         if hash == KECCAK256_EMPTY { Self::Empty } else { Self::Code(Box::new((hash, code))) }
     }
+
+    /// Its hash.
+    pub fn hash(&self) -> B256 {
+        match self {
+            Self::Empty => KECCAK256_EMPTY,
+            Self::Code(code) => code.0,
+        }
+    }
+
+    /// The code itself, where it is known and not empty.
+    pub fn code(&self) -> Option<&Bytecode> {
+        match self {
+            Self::Empty => None,
+            Self::Code(code) => code.1.as_ref(),
+        }
+    }
 }
 
 /// What a transaction does to an account.

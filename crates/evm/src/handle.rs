@@ -21,7 +21,7 @@ use ropewalk_state::{StateError, StateReader};
 
 use crate::{
     AccountObservation, AccountValue, BalanceRange, CodeCache, EvmDelta, EvmKey, EvmObservation, EvmProgram, EvmValue,
-    hashes::Hashes, own_codes::OwnCodes,
+    Places, hashes::Hashes, own_codes::OwnCodes,
 };
 
 /// Why the database could not answer: an interrupt of the attempt, on its way through revm.
@@ -153,6 +153,9 @@ struct Source {
     codes: Arc<CodeCache>,
 }
 
+/// Accounts that a transaction comes by, mostly.
+const FEW: usize = 8;
+
 /// revm's database for one worker.
 pub struct StateHandle {
     /// There only while an attempt runs.
@@ -164,6 +167,10 @@ pub struct StateHandle {
     /// The accounts that were loaded; where nothing is recorded, those that were touched, once the transaction is over.
     loaded: Vec<Loaded>,
     by_address: HashMap<Address, u32, foldhash::fast::RandomState>,
+    /// The first accounts that were loaded, where nothing is recorded: looking through a few takes less than a table does.
+    first: Vec<(Address, Handle)>,
+    /// Where what was asked for is among the known writes, where somebody wants to know that.
+    places: Option<Box<Places>>,
     /// Number of the oldest block whose hash the attempt asked for.
     oldest_block_hash: Option<u64>,
     /// What interrupted the attempt. A precompile can make a result of the error that it was given; nothing that comes
@@ -184,6 +191,8 @@ impl StateHandle {
             recording: false,
             loaded: Vec::new(),
             by_address: HashMap::default(),
+            first: Vec::new(),
+            places: None,
             oldest_block_hash: None,
             interrupt: None,
             hashes: Hashes::new(),
@@ -198,7 +207,7 @@ impl StateHandle {
 
     /// Gives up all that is of a block.
     pub(crate) fn let_go(&mut self) {
-        (self.view, self.source, self.interrupt) = (None, None, None);
+        (self.view, self.source, self.interrupt, self.places) = (None, None, None, None);
         self.loaded.clear();
         self.by_address.clear();
         self.hashes.forget();
@@ -208,13 +217,14 @@ impl StateHandle {
         self.source.as_ref().expect("transactions run only while the worker has a block")
     }
 
-    /// Takes the view for an attempt.
-    pub(crate) fn begin(&mut self, view: View<EvmProgram>) {
+    /// Takes the view for an attempt, and what is to hold the places of all that it asks for, if they are wanted.
+    pub(crate) fn begin(&mut self, view: View<EvmProgram>, places: Option<Box<Places>>) {
         self.recording = view.is_recording();
         self.view = Some(view);
         self.loaded.clear();
         self.by_address.clear();
-        (self.oldest_block_hash, self.interrupt) = (None, None);
+        self.first.clear();
+        (self.oldest_block_hash, self.interrupt, self.places) = (None, None, places);
     }
 
     /// Whether the attempt was interrupted.
@@ -270,8 +280,15 @@ impl StateHandle {
     /// What would have been noted of an account when revm loaded it.
     fn made_up(&mut self, address: &Address, account: &Account) -> Loaded {
         let AccountInfo { balance, nonce, code_hash, .. } = account.original_info();
-        let (handle, exists) = (self.view().handle(&EvmKey::Account(*address)), !account.is_loaded_as_not_existing());
+        let (handle, exists) = (self.handle_of(address), !account.is_loaded_as_not_existing());
         Loaded::new(handle, exists, balance, nonce, code_hash, None)
+    }
+
+    fn handle_of(&mut self, address: &Address) -> Handle {
+        match self.first.iter().find(|(other, _)| other == address) {
+            Some((_, handle)) => *handle,
+            None => self.view().handle(&EvmKey::Account(*address)),
+        }
     }
 
     fn note(&mut self, address: Address, loaded: Loaded) -> usize {
@@ -287,19 +304,25 @@ impl StateHandle {
         Some(&mut self.loaded[at as usize])
     }
 
-    /// Where known writes name an account.
-    pub(crate) fn place_of_account(&mut self, address: &Address) -> Option<u32> {
-        match self.by_address.get(address) {
-            Some(at) => self.view.as_ref()?.place(self.loaded[*at as usize].handle),
-            None => self.place_of(&EvmKey::Account(*address)),
+    /// Where known writes name a key.
+    pub(crate) fn place_of(&mut self, key: &EvmKey) -> Option<u32> {
+        let handle = match key {
+            EvmKey::Account(address) => self.handle_of(address),
+            key => self.view().handle(key),
+        };
+        self.view().place(handle)
+    }
+
+    /// Notes where known writes name what is asked for, where that is wanted.
+    fn note_place(&mut self, handle: Handle, key: impl FnOnce() -> EvmKey) {
+        if let (Some(places), Some(view)) = (&mut self.places, &self.view) {
+            places.add(view.place(handle), key);
         }
     }
 
-    /// Where known writes name a key.
-    pub(crate) fn place_of(&mut self, key: &EvmKey) -> Option<u32> {
-        let view = self.view();
-        let handle = view.handle(key);
-        view.place(handle)
+    /// What was noted of places.
+    pub(crate) fn take_places(&mut self) -> Option<Box<Places>> {
+        self.places.take()
     }
 
     /// Relies on everything that was loaded.
@@ -412,8 +435,12 @@ impl Database for StateHandle {
             return Ok(self.info(*at as usize));
         }
         let (handle, value) = self.uninterrupted(|handle| handle.load(address))?;
+        self.note_place(handle, || EvmKey::Account(address));
         let AccountValue { exists, balance, nonce, code_hash, code, .. } = value;
         if !self.recording {
+            if self.first.len() < FEW {
+                self.first.push((address, handle));
+            }
             return Ok(exists.then(|| self.with_code(balance, nonce, code_hash, code)));
         }
         let at = self.note(address, Loaded::new(handle, exists, balance, nonce, code_hash, code));
@@ -428,10 +455,14 @@ impl Database for StateHandle {
     }
 
     fn storage(&mut self, address: Address, slot: U256) -> Result<U256, HandleError> {
-        match self.uninterrupted(|handle| handle.view().read(&EvmKey::Slot(address, slot)))? {
-            EvmValue::Slot(value) => Ok(value),
+        let key = EvmKey::Slot(address, slot);
+        let value = |value: &EvmValue| match value {
+            EvmValue::Slot(value) => *value,
             other => unreachable!("slot {slot} of {address} is {other:?}"),
-        }
+        };
+        let (handle, value) = self.uninterrupted(|handle| handle.view().read_in_place(&key, value))?;
+        self.note_place(handle, || key);
+        Ok(value)
     }
 
     fn block_hash(&mut self, number: u64) -> Result<B256, HandleError> {

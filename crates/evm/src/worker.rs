@@ -209,7 +209,7 @@ impl EvmWorker {
             (Some(tipped), paid.tipped),
         ];
         for (address, handle) in looks.into_iter().filter_map(|(address, handle)| address.zip(handle)) {
-            places.add(EvmKey::Account(*address), view.place(handle));
+            places.add(view.place(handle), || EvmKey::Account(*address));
         }
         places
     }
@@ -289,10 +289,12 @@ impl EvmWorker {
         run: impl FnOnce(&mut ObservingHandler, &mut Machine) -> Result<ExecutionResult<HaltReason>, MachineError>,
     ) -> Result<Result<ExecutionResult<HaltReason>, ExecutionFailure>, Interrupt<StateError>> {
         self.in_attempt = true;
-        let Self { machine, handler, accesses, places, spare_places, .. } = self;
+        let Self { machine, handler, accesses, places, spare_places, is_plain, .. } = self;
         (*accesses, *places) = (None, None);
         let machine = machine.as_mut().expect("a worker that is given up runs nothing");
-        machine.inner.ctx.journaled_state.database.begin(view.take());
+        // A precompile of somebody else's may ask for what nobody hears of.
+        let asked_for = (notes == Notes::Places && *is_plain).then(|| spare_places.take().unwrap_or_default());
+        machine.inner.ctx.journaled_state.database.begin(view.take(), asked_for);
         machine.inner.ctx.tx = env;
         // An interrupted attempt can end by one error while another is still noted here.
         machine.inner.ctx.error = Ok(());
@@ -306,7 +308,8 @@ impl EvmWorker {
         match notes {
             Notes::Accesses if ran.is_ok() => *accesses = Some(Box::new(Accesses::of_journal(&state, handle))),
             Notes::Places if ran.is_ok() => {
-                places.insert(spare_places.take().unwrap_or_default()).add_journal(&state, handle);
+                let noted = handle.take_places().unwrap_or_default();
+                places.insert(noted).complete(&state, handle);
             }
             _ => {}
         }

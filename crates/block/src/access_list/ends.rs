@@ -9,7 +9,7 @@
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use ropewalk_engine::{Engine, Memory, Position};
-use ropewalk_evm::{AccountValue, EvmKey, EvmProgram, EvmValue};
+use ropewalk_evm::{AccountValue, EvmKey, EvmProgram, EvmValue, NewCode};
 use ropewalk_state::{Account, AccountChange, Changes, SlotChange, StateError, StateReader};
 
 use super::known::{KnownList, NEVER};
@@ -52,9 +52,21 @@ pub(crate) struct AccountEnd {
 }
 
 impl AccountEnd {
-    /// What becomes of an account that keeps its code.
-    pub(super) fn without_code(before: Option<Account>, after: Account) -> Self {
-        Self { before, after: Some(after), code: None }
+    /// What becomes of an account that was like this before the block, by the last write to it; `None` where it got code before.
+    pub(super) fn by_write(
+        base: &AccountValue,
+        (balance, nonce): (U256, u64),
+        code: Option<&NewCode>,
+        changes_code: bool,
+    ) -> Option<Self> {
+        let code_hash = match code {
+            Some(code) => code.hash(),
+            None if changes_code => return None,
+            None => base.code_hash,
+        };
+        let new = code.and_then(NewCode::code).filter(|_| code_hash != base.code_hash);
+        let code = new.map(|code| Box::new((code_hash, code.original_bytes())));
+        Some(Self { before: base.account(), after: Some(Account { balance, nonce, code_hash }), code })
     }
 
     pub(super) fn of(before: Option<Account>, after: &AccountValue) -> Self {

@@ -15,7 +15,7 @@ use ropewalk_engine::{Effects, Handle, Interrupt, View, Worker, WorkerFactory};
 use ropewalk_evm::{
     Accesses, EvmDelta, EvmFactory, EvmKey, EvmProgram, EvmValue, EvmWorker, Places, Transaction, TxOutput,
 };
-use ropewalk_state::{Account, StateError};
+use ropewalk_state::StateError;
 
 use super::{
     AccessListFault, AccessListPart,
@@ -101,20 +101,14 @@ impl Judge {
         Ok(self.records.then_some(record))
     }
 
-    /// Whether a position makes the changes that the list says of it.
-    fn agrees(&self, position: u32, effects: &Effects<'_, EvmProgram>, ends: &mut Ends) -> Result<bool, Objection> {
-        if let Some(mut writes) = effects.single_writes() {
-            let mut comparison = self.verifier.begin(position);
-            if writes.all(|write| self.compare_write(&mut comparison, effects, write, ends).is_some()) {
-                return Ok(comparison.agrees());
-            }
-        }
-        self.agrees_in_full(position, effects, ends)
-    }
-
     /// Whether a position around the transactions makes the changes that the list says of it, and the list names the accounts it
     /// looked at. What becomes of accounts at it is noted.
-    pub(crate) fn agrees_around(&self, position: u32, effects: &Effects<'_, EvmProgram>, looked_at: &[Address]) -> bool {
+    pub(crate) fn agrees_around(
+        &self,
+        position: u32,
+        effects: &Effects<'_, EvmProgram>,
+        looked_at: &[Address],
+    ) -> bool {
         for address in looked_at {
             let Some(account) = self.verifier.known().find(address) else { return false };
             self.verifier.mark(account as u32);
@@ -125,6 +119,30 @@ impl Judge {
             self.ends.lock().unwrap_or_else(PoisonError::into_inner).push(ends);
         }
         agrees
+    }
+
+    /// Whether a position makes the changes that the list says of it.
+    fn agrees(&self, position: u32, effects: &Effects<'_, EvmProgram>, ends: &mut Ends) -> Result<bool, Objection> {
+        let mut comparison = self.verifier.begin(position);
+        let mut others = Vec::new();
+        let compared = match effects.single_writes() {
+            Some(writes) => {
+                for (at, write) in writes.enumerate() {
+                    if self.compare_write(&mut comparison, effects, write, ends).is_none() {
+                        others.push(at);
+                    }
+                }
+                let compare = |handle, before: &_, after: &_| {
+                    self.compare_written(&mut comparison, (effects, handle), (before, after), ends);
+                };
+                if others.is_empty() { Ok(()) } else { effects.each_written_of(&others, compare) }
+            }
+            None => effects.each_written(|handle, before, after| {
+                self.compare_written(&mut comparison, (effects, handle), (before, after), ends);
+            }),
+        };
+        compared.map_err(Objection::State)?;
+        Ok(comparison.agrees())
     }
 
     /// Compares a write by what the list says around it: what it has made of the key below the position need not be worked out
@@ -147,10 +165,10 @@ impl Judge {
             }
             (Place::Read(..), EvmValue::Slot(base), EvmDelta::Slot(after)) => return (base == after).then_some(()),
             (Place::Account(account), EvmValue::Account(base), EvmDelta::Account(delta)) => {
-                let (balance, nonce) = comparison.add_account_write(account, base, delta)?;
-                if known.last_change(account) == comparison.position() && !known.changes_code(account) {
-                    let after = Account { balance, nonce, code_hash: base.code_hash };
-                    ends.add_account(number, AccountEnd::without_code(base.account(), after));
+                let after = comparison.add_account_write(account, base, delta)?;
+                if known.last_change(account) == comparison.position() {
+                    let end = AccountEnd::by_write(base, after, delta.code.as_ref(), known.changes_code(account));
+                    end.into_iter().for_each(|end| ends.add_account(number, end));
                 }
             }
             _ => return None,
@@ -158,44 +176,39 @@ impl Judge {
         Some(())
     }
 
-    /// The same, whatever the writes are.
-    fn agrees_in_full(
+    /// Compares what became of a key, whatever was written to it.
+    fn compare_written(
         &self,
-        position: u32,
-        effects: &Effects<'_, EvmProgram>,
+        comparison: &mut Comparison<'_>,
+        (effects, handle): (&Effects<'_, EvmProgram>, Handle),
+        (before, after): (&EvmValue, &EvmValue),
         ends: &mut Ends,
-    ) -> Result<bool, Objection> {
-        let mut comparison = self.verifier.begin(position);
-        let known = self.verifier.known();
-        let compare = |handle, before: &_, after: &_| {
-            let place = effects.place(handle);
-            let base = place.zip(effects.base(handle));
-            match (before, after) {
-                (EvmValue::Slot(before), EvmValue::Slot(after)) => {
-                    let is_last = before != after && comparison.add_slot(place, *after);
-                    if let Some((place, EvmValue::Slot(base))) = base.filter(|_| is_last) {
-                        ends.add_slot(place, *base, *after);
-                    }
+    ) {
+        let (known, place) = (self.verifier.known(), effects.place(handle));
+        let base = place.zip(effects.base(handle));
+        match (before, after) {
+            (EvmValue::Slot(before), EvmValue::Slot(after)) => {
+                let is_last = before != after && comparison.add_slot(place, *after);
+                if let Some((place, EvmValue::Slot(base))) = base.filter(|_| is_last) {
+                    ends.add_slot(place, *base, *after);
                 }
-                (EvmValue::Account(before), EvmValue::Account(after)) => {
-                    let account = match place.map(|place| known.place_of(place)) {
-                        Some(Place::Account(account)) => Some(account),
-                        _ => None,
-                    };
-                    comparison.add_account(account, before, after);
-                    if after.destroyed && before.exists {
-                        comparison.add_part(account, &AccessListPart::StorageCleared);
-                    }
-                    let is_last = account.is_some_and(|account| known.last_change(account) == position);
-                    if let Some((place, EvmValue::Account(base))) = base.filter(|_| is_last) {
-                        ends.add_account(place, AccountEnd::of(base.account(), after));
-                    }
-                }
-                _ => {}
             }
-        };
-        effects.each_written(compare).map_err(Objection::State)?;
-        Ok(comparison.agrees())
+            (EvmValue::Account(before), EvmValue::Account(after)) => {
+                let account = match place.map(|place| known.place_of(place)) {
+                    Some(Place::Account(account)) => Some(account),
+                    _ => None,
+                };
+                comparison.add_account(account, before, after);
+                if after.destroyed && before.exists {
+                    comparison.add_part(account, &AccessListPart::StorageCleared);
+                }
+                let is_last = account.is_some_and(|account| known.last_change(account) == comparison.position());
+                if let Some((place, EvmValue::Account(base))) = base.filter(|_| is_last) {
+                    ends.add_account(place, AccountEnd::of(base.account(), after));
+                }
+            }
+            _ => {}
+        }
     }
 
     /// What was looked at, in order.

@@ -285,6 +285,13 @@ impl KnownList {
         (*hash, Some(code.clone()))
     }
 
+    /// The hash of the code that an account got last below a position.
+    pub(crate) fn code_hash_below(&self, account: usize, position: u32) -> Option<B256> {
+        let changes = &self.accounts()[account].code_changes;
+        let last = count_below(changes, position, |change| change.block_access_index).checked_sub(1)?;
+        Some(self.code(account, last).0)
+    }
+
     fn made_code(&self, account: usize, change: usize) -> &MadeCode {
         let at = self.codes.binary_search_by_key(&(account as u32), |(account, _)| *account);
         &self.codes[at.expect("there is an entry for each account that gets code")].1[change]

@@ -15,9 +15,9 @@ use std::sync::{
 };
 
 use alloy_eip7928::BlockAccessIndex;
-use alloy_primitives::{Address, B256, U256, keccak256};
+use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256, keccak256};
 use revm::bytecode::Bytecode;
-use ropewalk_evm::{AccountDelta, AccountValue, Existence};
+use ropewalk_evm::{AccountDelta, AccountValue, Existence, NewCode};
 use ropewalk_state::AccountChange;
 
 use super::{
@@ -78,24 +78,24 @@ impl Comparison<'_> {
     }
 
     /// Compares what a write makes of an account that the list has at this place and that was like this before the block. Tells
-    /// what becomes of it, if that leaves neither its code nor its existence in doubt.
+    /// its balance and nonce afterwards; `None` where it may be empty or gone.
     pub(super) fn add_account_write(
         &mut self,
         account: usize,
         base: &AccountValue,
         delta: &AccountDelta,
     ) -> Option<(U256, u64)> {
-        let AccountDelta { balance: step, nonce, code: None, existence, clears_storage: false } = *delta else {
-            return None;
-        };
-        let said = &self.verifier.known.accounts()[account];
+        let known = &self.verifier.known;
+        let said = &known.accounts()[account];
         let balances = Said::of(&said.balance_changes, self.position, |change| change.block_access_index);
         let nonces = Said::of(&said.nonce_changes, self.position, |change| change.block_access_index);
         let balance = balances.before.map_or(base.balance, |change| change.post_balance);
-        let after = step.of(balance);
+        let after = delta.balance.of(balance);
         let nonce_before = nonces.before.map_or(base.nonce, |change| change.new_nonce);
-        let nonce = nonce.unwrap_or(nonce_before);
-        if existence == Existence::Absent || after.is_zero() && nonce == 0 {
+        let nonce = delta.nonce.unwrap_or(nonce_before);
+        let code_before = || known.code_hash_below(account, self.position).unwrap_or(base.code_hash);
+        let code = || delta.code.as_ref().map_or_else(code_before, NewCode::hash);
+        if delta.existence == Existence::Absent || after.is_zero() && nonce == 0 && code() == KECCAK256_EMPTY {
             return None;
         }
         if balance != after {
@@ -105,6 +105,9 @@ impl Comparison<'_> {
         if nonce_before != nonce {
             self.found += 1;
             self.agrees &= nonces.at.is_some_and(|change| change.new_nonce == nonce);
+        }
+        if let Some(code) = delta.code.as_ref().filter(|code| code.hash() != code_before()) {
+            self.add_code(Some(account), &code.hash(), code.code());
         }
         Some((after, nonce))
     }

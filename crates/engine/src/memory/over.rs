@@ -23,8 +23,11 @@ impl<P: Program> Memory<P> {
 
     /// Where the key of a cell is among the known writes.
     pub(crate) fn place(&self, id: CellId) -> Option<u32> {
-        let known = self.known_writes.as_ref()?;
-        self.table.cell(id).place(|| known.place(self.key(id), id))
+        self.place_in(self.known_writes.as_deref()?, (id, self.table.cell(id)))
+    }
+
+    fn place_in(&self, known: &dyn KnownWrites<P>, (id, cell): (CellId, &Cell<P>)) -> Option<u32> {
+        cell.place(|| known.place(self.key(id), id))
     }
 
     /// Hands the value of a cell as of `position` to `with`, together with the count of its changes.
@@ -42,7 +45,9 @@ impl<P: Program> Memory<P> {
         {
             return Ok(with(value, changes));
         }
-        let Some(place) = self.place(id) else { return Ok(with(self.base_value(id, cell)?, changes)) };
+        let Some(place) = self.place_in(known, (id, cell)) else {
+            return Ok(with(self.base_value(id, cell)?, changes));
+        };
         match known.below(place, position) {
             Below::Nothing => Ok(with(self.base_value(id, cell)?, changes)),
             Below::Value(value) => Ok(with(&value, changes)),

@@ -38,6 +38,18 @@ impl<P: Program> Memory<P> {
         }
         Ok(())
     }
+
+    /// The same for some of the writes, which are the only ones to their keys.
+    pub(crate) fn each_written_of(
+        &self,
+        position: Position,
+        writes: &[Write<P>],
+        numbers: &[usize],
+        with: impl FnMut(CellId, &P::Value, &P::Value),
+    ) -> Result<(), Unresolved<P::Fault>> {
+        let mut hand = Hand { memory: self, position, cleared: Self::cleared_by(writes), after: None, with };
+        numbers.iter().map(|at| &writes[*at]).try_for_each(|write| hand.over(write.cell, std::iter::once(write)))
+    }
 }
 
 /// Hands over what became of one key after the other.
