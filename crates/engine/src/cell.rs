@@ -102,6 +102,27 @@ impl<P: Program> Cell<P> {
         result
     }
 
+    /// Makes a write that clears nothing part of the committed value, where it stands, if there is nothing above that value. To be
+    /// asked only where no other thread looks at the cell.
+    pub(crate) fn step<'a, E>(
+        &'a self,
+        by: Position,
+        delta: &P::Delta,
+        base: impl FnOnce() -> Result<&'a P::Value, E>,
+    ) -> Result<bool, E> {
+        let mut state = self.state.0.lock();
+        if state.above.is_some() {
+            return Ok(false);
+        }
+        let first = if state.value.is_none() { Some(base()?) } else { None };
+        let steps = self.front.count_alone();
+        if steps {
+            delta.apply(state.value.get_or_insert_with(|| first.expect("looked up where there is none").clone()));
+            state.at = by;
+        }
+        Ok(steps)
+    }
+
     /// What is known of the key's shadow. Acquires what whoever found it had seen of the shadow's cell.
     pub(crate) fn shadow(&self) -> Shadow {
         match self.shadow.load(Ordering::Acquire) & !CLEARS {

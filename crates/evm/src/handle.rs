@@ -298,6 +298,11 @@ impl StateHandle {
         at
     }
 
+    /// Whether there are any notes: on committed state there are none, and looking for them is not worth its cost.
+    pub(crate) fn has_notes(&self) -> bool {
+        !self.loaded.is_empty()
+    }
+
     /// The note of an account, if it was loaded.
     pub(crate) fn loaded(&mut self, address: &Address) -> Option<&mut Loaded> {
         let at = *self.by_address.get(address)?;

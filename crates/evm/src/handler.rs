@@ -141,7 +141,8 @@ impl Handler for ObservingHandler {
 /// the balance is not set; elsewhere the balance is observed in full.
 fn observe_room_for_fee(context: &mut EvmContext, address: Address) {
     let journal = &mut context.journaled_state;
-    if let Some(account) = journal.inner.state.get(&address)
+    if journal.database.has_notes()
+        && let Some(account) = journal.inner.state.get(&address)
         && let Some(loaded) = journal.database.loaded(&address)
         && (account.info.balance.bit(U256::BITS - 1) || loaded.balance.bit(U256::BITS - 1))
     {
@@ -156,7 +157,7 @@ impl InspectorHandler for ObservingHandler {
 /// Relies on the code that a call of `address` runs: its own, or that of its delegate (EIP-7702).
 pub(crate) fn observe_callee(context: &mut EvmContext, address: Address) {
     let journal = &mut context.journaled_state;
-    let Some(account) = journal.inner.state.get(&address) else { return };
+    let Some(account) = journal.inner.state.get(&address).filter(|_| journal.database.has_notes()) else { return };
     let delegate = account.info.code.as_ref().and_then(|code| code.eip7702_address());
     for address in std::iter::once(address).chain(delegate) {
         if let Some(loaded) = journal.database.loaded(&address) {
@@ -168,7 +169,8 @@ pub(crate) fn observe_callee(context: &mut EvmContext, address: Address) {
 /// Relies on whether `address` is empty, as the journal has it.
 pub(crate) fn observe_emptiness(context: &mut EvmContext, address: Address) {
     let journal = &mut context.journaled_state;
-    if let Some(account) = journal.inner.state.get(&address)
+    if journal.database.has_notes()
+        && let Some(account) = journal.inner.state.get(&address)
         && let Some(loaded) = journal.database.loaded(&address)
     {
         loaded.observe_emptiness(&account.info);

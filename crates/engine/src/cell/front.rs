@@ -119,6 +119,17 @@ impl Front {
         }
     }
 
+    /// Counts a change, unless there are readers to be told of it. The caller holds the cell's lock, and no other thread looks at the
+    /// cell.
+    pub(crate) fn count_alone(&self) -> bool {
+        let word = self.0.load(Ordering::Relaxed);
+        let is_unread = word as u32 & MOST_THROUGH == 0;
+        if is_unread {
+            self.0.store(word.wrapping_add(1 << CHANGES_AT), Ordering::Release);
+        }
+        is_unread
+    }
+
     /// Notes a reader. Tells whether that was possible: once somebody has written, readers are listed.
     pub(crate) fn note(&self, reader: Reader, frontier: Position) -> bool {
         let mut word = self.0.load(Ordering::Acquire);

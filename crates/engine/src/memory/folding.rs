@@ -51,12 +51,16 @@ impl<P: Program> Memory<P> {
     ) -> Result<(), Unresolved<P::Fault>> {
         let cleared = Self::cleared_by(writes);
         // Below it there may be writes that are merely known.
-        let plain = !self.clears.load(Ordering::Acquire) && cleared.is_empty() && self.known_writes.is_none();
+        let (plain, clears) = (cleared.is_empty() && self.known_writes.is_none(), self.clears.load(Ordering::Acquire));
         let alone = self.is_for_one_thread();
         for write in writes {
             // Only a key that nobody ever hid can be stepped where it is.
+            let plain = plain && (!clears || self.cleared_shadow(write.cell).is_none());
             let value = if plain { None } else { Some(self.folded_value(position, &cleared, write)?) };
             let cell = self.announce(write);
+            if plain && alone && cell.step(position, &write.delta, || self.base_value(write.cell, cell))? {
+                continue;
+            }
             cell.change(position, alone, dirty, |state, change, dirty| {
                 // Who looked between two writes of one transaction to this key saw what never was.
                 let again = state.committed().is_some_and(|(at, _)| at == position);
