@@ -21,7 +21,7 @@ use ropewalk_state::{StateError, StateReader};
 
 use crate::{
     AccountObservation, AccountValue, BalanceRange, CodeCache, EvmDelta, EvmKey, EvmObservation, EvmProgram, EvmValue,
-    Places, hashes::Hashes, own_codes::OwnCodes,
+    Places, deployed::Deployed, hashes::Hashes, own_codes::OwnCodes,
 };
 
 /// Why the database could not answer: an interrupt of the attempt, on its way through revm.
@@ -178,8 +178,10 @@ pub struct StateHandle {
     interrupt: Option<Interrupt<StateError>>,
     /// Hashes that the block's transactions made on this thread.
     pub(crate) hashes: Hashes,
-    /// Code that was looked at on this thread.
+    /// Code that was looked at on this thread,
     codes: OwnCodes,
+    /// and code that the block's transactions deployed on it.
+    pub(crate) deployed: Deployed,
 }
 
 impl StateHandle {
@@ -197,6 +199,7 @@ impl StateHandle {
             interrupt: None,
             hashes: Hashes::new(),
             codes: OwnCodes::new(),
+            deployed: Deployed::default(),
         }
     }
 
@@ -211,6 +214,7 @@ impl StateHandle {
         self.loaded.clear();
         self.by_address.clear();
         self.hashes.forget();
+        self.deployed.forget();
     }
 
     fn source(&self) -> &Source {

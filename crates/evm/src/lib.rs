@@ -17,6 +17,7 @@
 //! | `handle` | revm's `Database` over a view, and the notes of what was observed |
 //! | `machine`, `instructions`, `handler` | the extension points of revm where observations are made |
 //! | `interpreter` | the loop that runs contracts, common instructions in line |
+//! | `deployed` | code that was deployed before in the block: it is not hashed again |
 //! | `transfer` | plain payments, which need no EVM |
 //! | `translate` | revm's journal to deltas: destruction, creation, emptiness |
 //! | [`EvmWorker`] | one EVM per thread, reused |
@@ -33,6 +34,7 @@ mod base;
 mod calls;
 mod code;
 mod conflicts;
+mod deployed;
 mod handle;
 mod handler;
 mod hashes;

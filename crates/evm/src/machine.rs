@@ -26,7 +26,7 @@ use revm::{
     primitives::constants::CALL_STACK_LIMIT,
 };
 
-use crate::{StateHandle, interpreter};
+use crate::{StateHandle, deployed, interpreter};
 
 /// What revm's code runs in.
 pub type EvmContext = Context<BlockEnv, Arc<TxEnv>, CfgEnv, StateHandle>;
@@ -198,7 +198,7 @@ impl EvmTr for Machine {
         let (table, gas_table) = (instruction.instruction_table(), instruction.gas_table());
         let action = interpreter::run(&mut frame.interpreter, table, gas_table, ctx);
         // As revm's own.
-        frame.process_next_action(ctx, action).inspect(|next| {
+        deployed::process_next_action(frame, ctx, action).inspect(|next| {
             if next.is_result() {
                 frame.set_finished(true);
             }

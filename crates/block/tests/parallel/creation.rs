@@ -88,6 +88,27 @@ fn a_creation_with_more_value_than_its_creator_has_fails_without_a_nonce() {
 }
 
 #[test]
+fn code_that_is_deployed_again_costs_what_it_cost_before() {
+    let other = Code::new().sstore(1, 3).deploying(&Code::new().sload(2).log_top());
+    let factory = [init(), other, init(), init()].iter().fold(Code::new(), |code, init| code.create(init, 0).log_top());
+    let failing = Code::new().create(&init(), 0).log_top().fail();
+    // Of some of them the gas ends within the second creation, or just before what it deploys is paid for.
+    let gas = (0..60).map(|step| 60_000 + 1_700 * step).chain([900_000; 3]);
+    for fork in Fork::ALL {
+        let world = World::new().contract(FIRST, &factory).contract(SECOND, &failing);
+        let mut transactions: Vec<_> = gas.clone().map(|gas| call(BOB, FIRST).gas(gas)).collect();
+        transactions.insert(0, call(ALICE, SECOND).gas(900_000));
+        transactions.extend([create(ALICE, &init()), call(ALICE, FIRST).gas(900_000)]);
+        let checked = check(fork, &world, &transactions);
+        assert!((1..60).any(|index| checked.logged(index).len() < 4 || checked.logged(index).contains(&U256::ZERO)));
+        let made = checked.logged(transactions.len() - 1).into_iter().map(|made| Address::from_word(made.into()));
+        let codes: Vec<_> = made.map(|made| checked.account(made).expect("it was made").code_hash).collect();
+        assert_eq!(codes, [codes[0], codes[1], codes[0], codes[0]]);
+        assert_ne!(codes[0], codes[1]);
+    }
+}
+
+#[test]
 fn create_collides_with_a_nonce() {
     for fork in Fork::ALL {
         let world = World::new().account(BOB.create(7), 1, 0);
