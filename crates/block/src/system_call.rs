@@ -27,6 +27,8 @@ pub(crate) trait CommittedState {
 
     /// Adds to balances, in wei, creating accounts where there are none; balances saturate. No account is named twice.
     ///
+    /// After the transactions it is the last that happens.
+    ///
     /// A credit of zero is a touch: an account that exists and is empty is deleted, an absent one stays absent
     /// (EIP-161).
     ///

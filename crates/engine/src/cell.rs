@@ -144,6 +144,7 @@ impl<P: Program> Cell<P> {
     }
 
     /// Where the key is among the known writes, as `find` has it.
+    #[inline]
     pub(crate) fn place(&self, find: impl FnOnce() -> Option<u32>) -> Option<u32> {
         let mut place = self.place.load(Ordering::Relaxed);
         if place == UNASKED {

@@ -408,14 +408,10 @@ impl<'a, P: Program> Effects<'a, P> {
         self.memory.key(handle.cell)
     }
 
-    /// Where the key of a handle is among the [known writes](crate::KnownWrites).
-    pub fn place(&self, handle: Handle) -> Option<u32> {
-        self.memory.place(handle.cell)
-    }
-
-    /// The value of a handle's key before the block, where somebody needed to know it.
-    pub fn base(&self, handle: Handle) -> Option<&'a P::Value> {
-        self.memory.base_of(handle.cell)
+    /// Where the key of a handle is among the [known writes](crate::KnownWrites), and its value before the block, where somebody
+    /// needed to know it.
+    pub fn place_and_base(&self, handle: Handle) -> (Option<u32>, Option<&'a P::Value>) {
+        self.memory.place_and_base(handle.cell)
     }
 
     /// The value of `key` below the transaction.

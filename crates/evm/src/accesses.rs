@@ -84,7 +84,8 @@ impl Accesses {
     }
 }
 
-/// What a transaction looked at in a run over known writes: where these name it. Nothing is put in order for it.
+/// What a transaction looked at in a run over known writes: where these name it. Nothing is put in order for it, and what the
+/// transaction wrote to may be missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places {
     /// Places of the accounts and slots, each once.

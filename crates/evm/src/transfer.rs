@@ -49,15 +49,6 @@ struct Party {
     code_hash: B256,
 }
 
-/// A payment that was made: what it came to, and whom it looked at.
-pub(crate) struct Paid {
-    pub(crate) result: ExecutionResult,
-    pub(crate) sender: Handle,
-    pub(crate) recipient: Handle,
-    /// Whoever is tipped, if it is neither of them.
-    pub(crate) tipped: Option<Handle>,
-}
-
 /// What a payment costs.
 struct Cost {
     gas: ResultGas,
@@ -67,7 +58,8 @@ struct Cost {
     tip: U256,
 }
 
-/// Makes the payment that the machine's transaction is, if it is plainly one. `None` leaves the view as it was.
+/// Makes the payment that the machine's transaction is, if it is plainly one, and returns what it came to: it writes to all accounts
+/// that it looks at. `None` leaves the view as it was.
 ///
 /// # Errors
 /// An interrupt, to be passed on.
@@ -76,7 +68,7 @@ pub(crate) fn transfer(
     handler: &ObservingHandler,
     view: &mut View<EvmProgram>,
     turn: Turn,
-) -> Result<Option<Paid>, Interrupt<StateError>> {
+) -> Result<Option<ExecutionResult>, Interrupt<StateError>> {
     let Some(recipient) = plain_recipient(&machine.inner.ctx) else { return Ok(None) };
     let (sender, value) = (machine.inner.ctx.tx.caller, machine.inner.ctx.tx.value);
     let beneficiary = machine.inner.ctx.block.beneficiary;
@@ -130,7 +122,7 @@ pub(crate) fn transfer(
     view.write_to(to.at, EvmDelta::Account(AccountDelta::credit(credit)));
     let output = Output::Call(Bytes::new());
     let result = ExecutionResult::Success { reason: SuccessReason::Stop, gas: cost.gas, logs: Vec::new(), output };
-    Ok(Some(Paid { result, sender: from.at, recipient: to.at, tipped }))
+    Ok(Some(result))
 }
 
 const NOTHING: AccountObservation = AccountObservation::NONE;

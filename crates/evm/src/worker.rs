@@ -26,7 +26,7 @@ use crate::{
     instructions::observing_instructions,
     machine::Machine,
     spare,
-    transfer::{Paid, Turn, is_plain_under, transfer},
+    transfer::{Turn, is_plain_under, transfer},
     translate::{touched_and_empty, write_journal},
 };
 
@@ -193,25 +193,11 @@ impl EvmWorker {
     }
 
     /// What a plain payment comes to.
-    fn payment(&mut self, env: &TxEnv, paid: Paid, view: &View<EvmProgram>) -> TxOutput {
+    fn payment(&mut self, env: &TxEnv, paid: ExecutionResult) -> TxOutput {
         let accesses = (self.notes == Notes::Accesses).then(|| Box::new(self.payment_accesses(env)));
-        let places = (self.notes == Notes::Places).then(|| self.payment_places(env, &paid, view));
-        TxOutput { result: Ok(paid.result), bloom: None, inspector: None, accesses, places }
-    }
-
-    /// Where a plain payment looks.
-    fn payment_places(&mut self, env: &TxEnv, paid: &Paid, view: &View<EvmProgram>) -> Box<Places> {
-        let mut places = self.spare_places.take().unwrap_or_default();
-        let tipped = &self.machine().inner.ctx.block.beneficiary;
-        let looks = [
-            (Some(&env.caller), Some(paid.sender)),
-            (env.kind.to(), Some(paid.recipient)),
-            (Some(tipped), paid.tipped),
-        ];
-        for (address, handle) in looks.into_iter().filter_map(|(address, handle)| address.zip(handle)) {
-            places.add(view.place(handle), || EvmKey::Account(*address));
-        }
-        places
+        // It looks at nothing but what it writes to.
+        let places = (self.notes == Notes::Places).then(|| self.spare_places.take().unwrap_or_default());
+        TxOutput { result: Ok(paid), bloom: None, inspector: None, accesses, places }
     }
 
     /// Notes where a transaction looked that it has just run, calling a contract of this code, and that nobody had foreseen. Returns
@@ -353,7 +339,7 @@ impl Worker<EvmProgram> for EvmWorker {
         // Over known writes, what comes before is there already.
         let turn = if view.is_over_known_writes() { Turn::Own } else { Turn::Ahead };
         let paid = transfer(self.machine(), &handler, view, turn)?;
-        Ok(paid.map(|paid| self.payment(env, paid, view)))
+        Ok(paid.map(|paid| self.payment(env, paid)))
     }
 
     fn execute(
@@ -366,7 +352,7 @@ impl Worker<EvmProgram> for EvmWorker {
             self.machine().inner.ctx.tx = Arc::clone(&env);
             let handler = self.handler;
             match transfer(self.machine(), &handler, view, Turn::Own) {
-                Ok(Some(paid)) => return Ok(self.payment(&env, paid, view)),
+                Ok(Some(paid)) => return Ok(self.payment(&env, paid)),
                 // revm comes to what cannot be read in its own order: of several faults the first is the block's.
                 Ok(None) | Err(Interrupt::Fault(_)) => {}
                 Err(interrupt) => return Err(interrupt),

@@ -93,7 +93,7 @@ impl Judge {
             }
         }
         let accesses = accesses.map(|accesses| *accesses);
-        let accesses = accesses.or_else(|| places.map(|places| self.accesses(places)));
+        let accesses = accesses.or_else(|| places.map(|places| self.accesses(places, &effects)));
         let mut recorder = Recorder::default();
         recorder.add(&effects, accesses).map_err(Objection::State)?;
         let record = recorder.take();
@@ -155,7 +155,9 @@ impl Judge {
         ends: &mut Ends,
     ) -> Option<()> {
         let known = self.verifier.known();
-        let (number, base) = (effects.place(handle)?, effects.base(handle)?);
+        let (Some(number), Some(base)) = effects.place_and_base(handle) else { return None };
+        // What was written was looked at.
+        self.verifier.mark(number);
         match (known.place_of(number), base, delta) {
             (Place::Changed(account, _) | Place::Read(account, _), ..) if known.loses_storage(account) => return None,
             (Place::Changed(account, at), EvmValue::Slot(base), EvmDelta::Slot(after)) => {
@@ -184,8 +186,10 @@ impl Judge {
         (before, after): (&EvmValue, &EvmValue),
         ends: &mut Ends,
     ) {
-        let (known, place) = (self.verifier.known(), effects.place(handle));
-        let base = place.zip(effects.base(handle));
+        let known = self.verifier.known();
+        let (place, base) = effects.place_and_base(handle);
+        place.into_iter().for_each(|place| self.verifier.mark(place));
+        let base = place.zip(base);
         match (before, after) {
             (EvmValue::Slot(before), EvmValue::Slot(after)) => {
                 let is_last = before != after && comparison.add_slot(place, *after);
@@ -211,8 +215,8 @@ impl Judge {
         }
     }
 
-    /// What was looked at, in order.
-    fn accesses(&self, places: &Places) -> Accesses {
+    /// What was looked at or written, in order.
+    fn accesses(&self, places: &Places, effects: &Effects<'_, EvmProgram>) -> Accesses {
         let known = self.verifier.known();
         let address = |account: usize| known.accounts()[account].address;
         let of_slot = |address, slot| AccountAccess { slots: vec![slot], ..AccountAccess::of(address) };
@@ -223,12 +227,14 @@ impl Judge {
             }
             Place::Read(account, at) => of_slot(address(account), known.accounts()[account].storage_reads[at]),
         });
-        let unnamed = places.unnamed.iter().map(|key| match *key {
+        let of_key = |key: &EvmKey| match *key {
             EvmKey::Account(address) | EvmKey::StorageEmpty(address) => AccountAccess::of(address),
             EvmKey::Slot(address, slot) => of_slot(address, slot),
-        });
+        };
+        let (unnamed, written) = (places.unnamed.iter().map(of_key), effects.writes().map(|(key, _)| of_key(key)));
         let mut all = Accesses::default();
-        all.merge([Accesses { accounts: named.chain(unnamed).collect(), oldest_block_hash: None }]);
+        let accounts = named.chain(unnamed).chain(written).collect();
+        all.merge([Accesses { accounts, oldest_block_hash: None }]);
         all
     }
 

@@ -25,8 +25,8 @@ use crate::bundle::analysed;
 #[derive(Debug)]
 pub(crate) struct KnownList {
     list: Arc<AccessList>,
-    /// The list's addresses, where a look-up finds its way,
-    addresses: Vec<Address>,
+    /// The first eight bytes of the list's addresses, among which a look-up finds its way,
+    heads: Vec<u64>,
     /// and where those begin that share their first byte, if there are many.
     by_first_byte: Option<Box<[u32; 257]>>,
     accounts: Vec<AccountEntry>,
@@ -84,7 +84,7 @@ impl KnownList {
     pub(crate) fn new(list: &Arc<AccessList>, transactions: usize) -> Self {
         let accounts = list.accounts.len();
         let mut known = Self {
-            addresses: Vec::with_capacity(accounts),
+            heads: Vec::with_capacity(accounts),
             by_first_byte: (accounts > FEW).then(|| Box::new([0; 257])),
             accounts: Vec::with_capacity(accounts),
             slots: Vec::with_capacity(4 * accounts),
@@ -100,7 +100,7 @@ impl KnownList {
             let existence = extension.existence.iter().map(|(address, position, _)| (*address, *position, false));
             for (address, position, clears) in clears.chain(existence) {
                 known.counts[position as usize] += 1;
-                if let Ok(account) = known.addresses.binary_search(&address) {
+                if let Some(account) = known.find_among(0..known.heads.len(), &address) {
                     let entry = &mut known.accounts[account];
                     (entry.first, entry.last) = (entry.first.min(position), entry.last.max(position));
                     entry.clears |= clears;
@@ -117,7 +117,7 @@ impl KnownList {
 
     /// Adds an account of the list, which comes after all that were added before.
     fn add(&mut self, at: usize, account: &AccountChanges) {
-        self.addresses.push(account.address);
+        self.heads.push(head(&account.address));
         if let Some(ends) = &mut self.by_first_byte {
             ends[usize::from(account.address[0]) + 1] = at as u32 + 1;
         }
@@ -219,11 +219,25 @@ impl KnownList {
     /// Where in the list an account is.
     pub(crate) fn find(&self, address: &Address) -> Option<usize> {
         let byte = usize::from(address[0]);
-        let (from, to) = match &self.by_first_byte {
-            Some(begins) => (begins[byte] as usize, begins[byte + 1] as usize),
-            None => (0, self.addresses.len()),
+        let among = match &self.by_first_byte {
+            Some(begins) => begins[byte] as usize..begins[byte + 1] as usize,
+            None => 0..self.heads.len(),
         };
-        self.addresses[from..to].binary_search(address).ok().map(|at| from + at)
+        self.find_among(among, address)
+    }
+
+    fn find_among(&self, among: Range<usize>, address: &Address) -> Option<usize> {
+        let (accounts, head) = (&self.list.accounts, head(address));
+        let at = among.start + self.heads[among.clone()].partition_point(|other| *other < head);
+        match accounts[..among.end].get(at).map(|account| &account.address) {
+            Some(found) if found == address => Some(at),
+            // Only who chose addresses for it has two that begin alike.
+            Some(found) if found[..8] == address[..8] => {
+                let found = accounts[at..among.end].binary_search_by_key(address, |account| account.address);
+                found.ok().map(|after| at + after)
+            }
+            _ => None,
+        }
     }
 
     /// The number of an account's slot, if the list names it.
@@ -336,6 +350,12 @@ impl KnownList {
             _ => !value.is_empty(),
         };
     }
+}
+
+/// The first eight bytes of an address, in its order.
+fn head(address: &Address) -> u64 {
+    let [head @ .., _, _, _, _, _, _, _, _, _, _, _, _] = address.0.0;
+    u64::from_be_bytes(head)
 }
 
 /// Accounts among which one is found as soon as by its first byte. Tests have few.

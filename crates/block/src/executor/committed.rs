@@ -59,11 +59,6 @@ impl<'a, 't> Committed<'a, 't> {
             let added = transcript.recorder.add(&self.view.effects(), accesses);
             added.map_err(|source| BlockError::State { position, source })?;
         }
-        self.fold()
-    }
-
-    /// Makes what was written part of the committed state, without a word about it.
-    fn fold(&mut self) -> Result<(), BlockError> {
         let committed = self.view.commit();
         committed.map_err(|source| self.state_error(source))
     }
@@ -109,9 +104,12 @@ impl CommittedState for Committed<'_, '_> {
                 self.change(address, AccountDelta::DESTROY);
             }
         }
-        let effects = self.view.effects();
-        if self.transcript.as_mut().is_some_and(|transcript| transcript.agrees(&effects, &credited)) {
-            return self.fold();
+        let (effects, is_last) = (self.view.effects(), self.position == Position::PostBlock);
+        if let Some(transcript) = self.transcript.as_mut().filter(|_| is_last)
+            && transcript.agrees(&effects, &credited)
+        {
+            // Nothing comes after it that could look for it: what the list says of it stands.
+            return Ok(());
         }
         self.note_accesses(credited);
         self.commit(None)

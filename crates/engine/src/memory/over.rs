@@ -26,6 +26,13 @@ impl<P: Program> Memory<P> {
         self.place_in(self.known_writes.as_deref()?, (id, self.table.cell(id)))
     }
 
+    /// The same, and the value before the block, where somebody needed to know it.
+    pub(crate) fn place_and_base(&self, id: CellId) -> (Option<u32>, Option<&P::Value>) {
+        let cell = self.table.cell(id);
+        let known = self.known_writes.as_deref();
+        (known.and_then(|known| self.place_in(known, (id, cell))), cell.base.get())
+    }
+
     fn place_in(&self, known: &dyn KnownWrites<P>, (id, cell): (CellId, &Cell<P>)) -> Option<u32> {
         cell.place(|| known.place(self.key(id), id))
     }
