@@ -31,6 +31,8 @@ pub(crate) struct KnownList {
     by_first_byte: Option<Box<[u32; 257]>>,
     accounts: Vec<AccountEntry>,
     slots: Vec<SlotEntry>,
+    /// The first eight bytes of each slot's number, among which a look-up finds its way.
+    slot_heads: Vec<u64>,
     /// Changes at each position.
     counts: Vec<u32>,
     /// One more than the number of the cell of each account and slot that somebody has named: it holds the value before the
@@ -88,6 +90,7 @@ impl KnownList {
             by_first_byte: (accounts > FEW).then(|| Box::new([0; 257])),
             accounts: Vec::with_capacity(accounts),
             slots: Vec::with_capacity(4 * accounts),
+            slot_heads: Vec::with_capacity(4 * accounts),
             counts: vec![0; transactions + 2],
             cells: Vec::new(),
             codes: Vec::new(),
@@ -125,9 +128,11 @@ impl KnownList {
         for (at, slot) in (0..).zip(&account.storage_changes) {
             let (first, _) = self.count(slot.changes.iter().map(|change| change.block_access_index));
             self.slots.push(SlotEntry { account: own, at, first });
+            self.slot_heads.push(slot_head(&slot.slot));
         }
         let reads = 0..account.storage_reads.len() as u32;
         self.slots.extend(reads.map(|at| SlotEntry { account: own, at, first: READ }));
+        self.slot_heads.extend(account.storage_reads.iter().map(slot_head));
         let balances = self.count(account.balance_changes.iter().map(|change| change.block_access_index));
         let nonces = self.count(account.nonce_changes.iter().map(|change| change.block_access_index));
         let codes = self.count(account.code_changes.iter().map(|change| change.block_access_index));
@@ -243,10 +248,13 @@ impl KnownList {
     /// The number of an account's slot, if the list names it.
     pub(crate) fn number_of_slot(&self, account: usize, slot: &U256) -> Option<u32> {
         let AccountChanges { storage_changes, storage_reads, .. } = &self.accounts()[account];
-        let changed = || storage_changes.binary_search_by_key(slot, |changes| changes.slot).ok();
-        let read = || Some(storage_changes.len() + storage_reads.binary_search(slot).ok()?);
+        let (first, number) = (self.accounts[account].slots as usize, self.first_number(account));
+        let own = first..first + storage_changes.len() + storage_reads.len();
+        let (changed, read) = self.slot_heads[own].split_at(storage_changes.len());
+        let changed = || find_slot(changed, storage_changes, slot, |changes| changes.slot);
+        let read = || Some(storage_changes.len() + find_slot(read, storage_reads, slot, |slot| *slot)?);
         let at = changed().or_else(read)?;
-        Some(at as u32 + self.first_number(account))
+        Some(at as u32 + number)
     }
 
     /// The place of a number.
@@ -356,6 +364,23 @@ impl KnownList {
 fn head(address: &Address) -> u64 {
     let [head @ .., _, _, _, _, _, _, _, _, _, _, _, _] = address.0.0;
     u64::from_be_bytes(head)
+}
+
+/// The first eight bytes of a slot's number, in its order.
+fn slot_head(slot: &U256) -> u64 {
+    slot.as_limbs()[3]
+}
+
+/// Where among ascending slots, of which these are the heads, one is.
+fn find_slot<T>(heads: &[u64], slots: &[T], slot: &U256, number: impl Fn(&T) -> U256) -> Option<usize> {
+    let head = slot_head(slot);
+    let at = heads.partition_point(|other| *other < head);
+    let found = slots.get(at).filter(|_| heads[at] == head)?;
+    // Numbers that are hashes have heads of their own; small ones have all the same.
+    if number(found) == *slot {
+        return Some(at);
+    }
+    slots[at..].binary_search_by_key(slot, number).ok().map(|after| at + after)
 }
 
 /// Accounts among which one is found as soon as by its first byte. Tests have few.

@@ -110,14 +110,28 @@ impl ByCell {
 
 /// Whether no two of these writes are to one cell.
 pub(crate) fn write_once<P: Program>(writes: &[Write<P>]) -> bool {
-    if writes.len() > MOST_COMPARED {
-        let mut cells: Vec<CellId> = writes.iter().map(|write| write.cell).collect();
-        cells.sort_unstable();
-        return cells.is_sorted_by(|left, right| left < right);
+    if writes.len() <= MOST_COMPARED {
+        let is_new = |(at, write): (usize, &Write<P>)| writes[..at].iter().all(|other| other.cell != write.cell);
+        return writes.iter().enumerate().all(is_new);
     }
-    let is_new = |(at, write): (usize, &Write<P>)| writes[..at].iter().all(|other| other.cell != write.cell);
-    writes.iter().enumerate().all(is_new)
+    let cells = writes.iter().map(|write| write.cell);
+    let words = cells.clone().map(CellId::at).max().unwrap_or_default() / BITS + 1;
+    if words <= writes.len() {
+        let mut seen = vec![0_u64; words];
+        return cells.map(CellId::at).all(|at| {
+            let (word, bit) = (&mut seen[at / BITS], 1 << (at % BITS));
+            let is_new = *word & bit == 0;
+            *word |= bit;
+            is_new
+        });
+    }
+    let mut cells: Vec<CellId> = cells.collect();
+    cells.sort_unstable();
+    cells.is_sorted_by(|left, right| left < right)
 }
+
+/// Bits of a word.
+const BITS: usize = u64::BITS as usize;
 
 #[cfg(test)]
 #[cfg(not(feature = "shuttle"))]
@@ -134,9 +148,13 @@ mod tests {
         #[test]
         fn many_writes_are_handed_over_key_by_key_as_few_are(
             changes in vec((0..MEMBERS, prop::option::of(0..3_u64), -2..3_i64), 0..4 * MOST_COMPARED),
+            others in prop_oneof![Just(0), Just(4 * MOST_COMPARED * BITS)],
         ) {
             let genesis = Arc::new(Genesis::default());
             let memory = Memory::<Toy>::new(Arc::clone(&genesis), 8);
+            for other in 0..others {
+                memory.intern(&Key::Member(2 + (other >> 8) as u8, other as u8));
+            }
             let key = |member| Key::Member(1, member);
             let change = |word, step| Change { word, step, ..Change::default() };
             let write = |(member, word, step): &(u8, Option<u64>, i64)| {
