@@ -54,6 +54,9 @@ impl Engine {
     /// When `work` does.
     pub fn in_parts<T: Send>(&self, count: usize, least: usize, work: impl Fn(Range<usize>) -> T + Sync) -> Vec<T> {
         let parts = self.parts(count, least);
+        if parts == 1 {
+            return vec![work(0..count)];
+        }
         let results: Vec<Mutex<Option<T>>> = (0..parts).map(|_| Mutex::new(None)).collect();
         self.scatter(parts, |part| {
             let result = work(part * count / parts..(part + 1) * count / parts);
