@@ -102,8 +102,8 @@ impl<P: Program> Cell<P> {
         result
     }
 
-    /// Makes a write that clears nothing part of the committed value, where it stands, if there is nothing above that value. To be
-    /// asked only where no other thread looks at the cell.
+    /// Makes a write part of the committed value, where it stands, if there is nothing above that value. To be asked only where no
+    /// other thread looks at the cell.
     pub(crate) fn step<'a, E>(
         &'a self,
         by: Position,
@@ -119,6 +119,9 @@ impl<P: Program> Cell<P> {
         if steps {
             delta.apply(state.value.get_or_insert_with(|| first.expect("looked up where there is none").clone()));
             state.at = by;
+            if delta.clears_shadowed() {
+                state.set_cleared(by);
+            }
         }
         Ok(steps)
     }

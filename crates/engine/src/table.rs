@@ -1,6 +1,6 @@
 //! Interning: every key of a block gets one dense id and one cell.
 //!
-//! Open addressing over levels of doubling size, insert only. A slot goes from empty to taken once and never changes
+//! Open addressing over levels of growing size, insert only. A slot goes from empty to taken once and never changes
 //! again, so a look-up takes no lock: it probes a short window of each level and stops at the first empty slot.
 //!
 //! - T1 A key sits in the first level whose window had an empty slot when it came: an empty slot met on the way proves
@@ -39,8 +39,11 @@ pub struct CellId(u32);
 pub(crate) const MOST_IDS: u32 = (1 << 31) - 2;
 /// Slots that a look-up probes per level.
 const WINDOW: usize = 16;
-/// Slots of the smallest first level; each further level has twice as many as the one before.
+/// Slots of the smallest first level.
 const SMALLEST_LEVEL: usize = 1 << 5;
+/// Slots from which on each level has twice as many as the one before, and below which it has eight times as many: a block with far
+/// more keys than its gas lets expect is not to look through many full levels for each.
+const LARGE_LEVEL: usize = 1 << 11;
 /// Levels; together they hold more keys than a `u32` can number.
 const LEVELS: usize = 27;
 /// Cells of the first chunk.
@@ -270,14 +273,21 @@ impl<K: Eq + Hash + Clone, C: Default> Table<K, C> {
             None => &self.level,
             Some(further) => &self.further.get_or_init(|| Box::new([const { OnceLock::new() }; LEVELS - 1]))[further],
         };
-        level.get_or_init(|| empty_slots(self.first_level << number))
+        level.get_or_init(|| empty_slots(self.slots_of(number)))
+    }
+
+    /// How many slots a level has.
+    fn slots_of(&self, number: usize) -> usize {
+        (0..number).fold(self.first_level, |slots, _| if slots < LARGE_LEVEL { 8 * slots } else { 2 * slots })
     }
 
     #[inline]
     fn matching(&self, taken: u64, hash: u64, key: &K) -> Option<CellId> {
-        if taken >> 32 != hash >> 32 {
-            return None;
-        }
+        // Most of what a look-up passes is other keys, and few of them have its tag.
+        if taken >> 32 != hash >> 32 { None } else { self.same(taken, key) }
+    }
+
+    fn same(&self, taken: u64, key: &K) -> Option<CellId> {
         let id = CellId((taken as u32) - 1);
         (self.key(id) == key).then_some(id)
     }

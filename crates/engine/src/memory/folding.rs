@@ -51,11 +51,12 @@ impl<P: Program> Memory<P> {
     ) -> Result<(), Unresolved<P::Fault>> {
         let cleared = Self::cleared_by(writes);
         // Below it there may be writes that are merely known.
-        let (plain, clears) = (cleared.is_empty() && self.known_writes.is_none(), self.clears.load(Ordering::Acquire));
+        let (plain, clears) = (self.known_writes.is_none(), self.clears.load(Ordering::Acquire));
+        let was_hidden = |cell| self.is_hidden(cell, &cleared) || clears && self.cleared_shadow(cell).is_some();
         let alone = self.is_for_one_thread();
         for write in writes {
             // Only a key that nobody ever hid can be stepped where it is.
-            let plain = plain && (!clears || self.cleared_shadow(write.cell).is_none());
+            let plain = plain && !was_hidden(write.cell);
             let value = if plain { None } else { Some(self.folded_value(position, &cleared, write)?) };
             let cell = self.announce(write);
             if plain && alone && cell.step(position, &write.delta, || self.base_value(write.cell, cell))? {
