@@ -84,9 +84,11 @@ pub(crate) struct SlotEnd {
     pub(super) after: U256,
 }
 
-/// Where in several lists the ends of numbers are, those from `first` on: one more than the place, the list in the upper bits.
-pub(super) struct Directory<'a, T> {
-    lists: Vec<&'a [(u32, T)]>,
+/// Where in several lists the ends of numbers are, those from `first` on: one more than the place, the list in the upper bits. Of
+/// few numbers nothing is laid down: they are looked for in the lists.
+struct Directory<'a, T> {
+    noted: &'a [Ends],
+    list_of: fn(&Ends) -> &[(u32, T)],
     places: Vec<u32>,
     first: u32,
 }
@@ -94,23 +96,31 @@ pub(super) struct Directory<'a, T> {
 /// Bits of a place in one list. What has no place is looked for elsewhere.
 const PLACE_BITS: u32 = 24;
 
+/// Numbers of which nothing is laid down. Tests have few.
+const FEW: usize = if cfg!(test) { 4 } else { 16 };
+
 impl<'a, T> Directory<'a, T> {
     /// A directory of so many numbers.
-    pub(super) fn new(lists: impl Iterator<Item = &'a [(u32, T)]>, first: u32, count: usize) -> Self {
-        let lists: Vec<_> = lists.take(1 << (u32::BITS - PLACE_BITS)).collect();
-        let mut places = vec![0; count];
-        for (at, list) in (0..).zip(&lists) {
-            for (place, (number, _)) in (1..1 << PLACE_BITS).zip(*list) {
+    fn new(noted: &'a [Ends], list_of: fn(&Ends) -> &[(u32, T)], first: u32, count: usize) -> Self {
+        let noted = &noted[..noted.len().min(1 << (u32::BITS - PLACE_BITS))];
+        let mut places = if count > FEW { vec![0; count] } else { Vec::new() };
+        let lists = if places.is_empty() { &[] } else { noted };
+        for (at, ends) in (0..).zip(lists) {
+            for (place, (number, _)) in (1..1 << PLACE_BITS).zip(list_of(ends)) {
                 places[(number - first) as usize] = at << PLACE_BITS | place;
             }
         }
-        Self { lists, places, first }
+        Self { noted, list_of, places, first }
     }
 
     /// The end of a number, where it was noted.
-    pub(super) fn get(&self, number: u32) -> Option<&'a T> {
+    fn get(&self, number: u32) -> Option<&'a T> {
+        if self.places.is_empty() {
+            let mut noted = self.noted.iter().flat_map(self.list_of);
+            return noted.find(|(other, _)| *other == number).map(|(_, end)| end);
+        }
         let place = self.places[(number - self.first) as usize];
-        let list = self.lists.get((place >> PLACE_BITS) as usize)?;
+        let list = (self.list_of)(self.noted.get((place >> PLACE_BITS) as usize)?);
         let at = (place & ((1 << PLACE_BITS) - 1)).checked_sub(1)?;
         list.get(at as usize).map(|(_, end)| end)
     }
@@ -131,8 +141,8 @@ pub(crate) fn changes(
     let accounts = known.accounts().len();
     let outlook = Outlook {
         known,
-        accounts: Directory::new(noted.iter().map(|ends| &ends.accounts[..]), 0, accounts),
-        slots: Directory::new(noted.iter().map(|ends| &ends.slots[..]), accounts as u32, known.numbers() - accounts),
+        accounts: Directory::new(noted, |ends| &ends.accounts, 0, accounts),
+        slots: Directory::new(noted, |ends| &ends.slots, accounts as u32, known.numbers() - accounts),
         memory,
         reader,
     };

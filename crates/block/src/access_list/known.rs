@@ -85,12 +85,14 @@ impl KnownList {
     /// Finds out where everything is in the list of a block with so many transactions.
     pub(crate) fn new(list: &Arc<AccessList>, transactions: usize) -> Self {
         let accounts = list.accounts.len();
+        // Short lists often name no slot at all.
+        let slots = if accounts > FEW { 4 * accounts } else { 0 };
         let mut known = Self {
             heads: Vec::with_capacity(accounts),
             by_first_byte: (accounts > FEW).then(|| Box::new([0; 257])),
             accounts: Vec::with_capacity(accounts),
-            slots: Vec::with_capacity(4 * accounts),
-            slot_heads: Vec::with_capacity(4 * accounts),
+            slots: Vec::with_capacity(slots),
+            slot_heads: Vec::with_capacity(slots),
             counts: vec![0; transactions + 2],
             cells: Vec::new(),
             codes: Vec::new(),

@@ -24,7 +24,7 @@ pub struct Shortcuts {
     pub foretold_payments: bool,
     /// Plain payments are made without revm.
     pub direct_payments: bool,
-    /// Keccak hashes of short inputs are remembered within a block.
+    /// Keccak hashes of short inputs, and code that is deployed again, are remembered within a block.
     pub remembered_hashes: bool,
     /// Common instructions of contracts are run in line, without a call for each.
     pub inline_instructions: bool,

@@ -24,7 +24,7 @@ pub(crate) enum ShortcutArgument {
     ForetoldPayments,
     /// Plain payments are made without revm
     DirectPayments,
-    /// Keccak hashes of short inputs are remembered within a block
+    /// Keccak hashes of short inputs, and code that is deployed again, are remembered within a block
     RememberedHashes,
     /// Common instructions of contracts are run in line, without a call for each
     InlineInstructions,
