@@ -97,3 +97,26 @@ fn deployed_before(context: &EvmContext, returned: &InterpreterResult) -> Option
     let suffices = returned.gas.remaining() >= context.cfg.gas_params().code_deposit_cost(returned.output.len());
     handle.deployed.get(&returned.output).filter(|_| suffices)
 }
+
+#[cfg(test)]
+mod tests {
+    use revm::bytecode::opcode as op;
+
+    use super::*;
+
+    #[test]
+    fn code_is_found_by_all_of_its_bytes_until_others_have_taken_its_place() {
+        let code = |end: u8| Bytecode::new_legacy(vec![op::PUSH1, 7, op::STOP, end].into());
+        let mut deployed = Deployed::default();
+        for end in 0..=PLACES as u8 {
+            assert_eq!(deployed.get(code(end).original_byte_slice()), None);
+            deployed.keep(code(end).hash_slow(), code(end));
+            assert_eq!(deployed.get(code(end).original_byte_slice()), Some((code(end).hash_slow(), code(end))));
+        }
+        assert_eq!(deployed.get(code(0).original_byte_slice()), None, "it was the oldest");
+        assert!(deployed.get(code(1).original_byte_slice()).is_some());
+        assert_eq!(deployed.get(&code(1).original_byte_slice()[..3]), None);
+        deployed.forget();
+        assert_eq!(deployed.get(code(1).original_byte_slice()), None);
+    }
+}
