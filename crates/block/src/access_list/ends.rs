@@ -52,7 +52,8 @@ pub(crate) struct AccountEnd {
 }
 
 impl AccountEnd {
-    /// What becomes of an account that was like this before the block, by the last write to it; `None` where it got code before.
+    /// What becomes of an account that was like this before the block, by the last write to it; `None` where it
+    /// got code before, or code of which only the hash is known.
     pub(super) fn by_write(
         base: &AccountValue,
         (balance, nonce): (U256, u64),
@@ -64,8 +65,13 @@ impl AccountEnd {
             None if changes_code => return None,
             None => base.code_hash,
         };
-        let new = code.and_then(NewCode::code).filter(|_| code_hash != base.code_hash);
-        let code = new.map(|code| Box::new((code_hash, code.original_bytes())));
+        // The bytes of new code are a part of what becomes of it.
+        let code = match code {
+            Some(new) if code_hash != base.code_hash && *new != NewCode::Empty => {
+                Some(Box::new((code_hash, new.code()?.original_bytes())))
+            }
+            _ => None,
+        };
         Some(Self { before: base.account(), after: Some(Account { balance, nonce, code_hash }), code })
     }
 
